@@ -1,0 +1,1 @@
+"""The child process that owns models and environments, and the link that commands it."""

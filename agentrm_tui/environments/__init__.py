@@ -1,0 +1,1 @@
+"""Text environments: one file or folder each, found through the registry."""

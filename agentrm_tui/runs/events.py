@@ -1,0 +1,256 @@
+"""The stream of events: everything that happens in a run, and all that the screen, replay and reports ever see.
+
+Events are frozen and tagged (`type`). `apply` in `state.py` is the only thing that builds state from them. Except for
+the fields named in `TIME_FIELDS`, two runs with the same settings write the same events.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from agentrm_models.usage import Usage
+from agentrm_tui.search.settings import SearchSettings
+from agentrm_tui.search.tree import NodeId, Phase
+
+FORMAT_VERSION = 1
+TIME_FIELDS = ("at", "milliseconds", "started_at", "seconds")
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What all events have.
+
+    Attributes:
+        at: Seconds since the run started.
+        episode: Id of the episode it belongs to; empty for the run itself.
+    """
+
+    at: float = 0.0
+    episode: str = ""
+
+
+class RunStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="run_started"):
+    """The first event of every file: all that is needed to repeat the run."""
+
+    version: int = FORMAT_VERSION
+    run: str = ""
+    started_at: str = ""
+    environment: str = ""
+    origin: str = ""
+    tasks: tuple[str, ...] = ()
+    policy: str = ""
+    policy_digest: str = ""
+    reward: str = ""
+    reward_digest: str = ""
+    search: SearchSettings = msgspec.field(default_factory=SearchSettings)
+    temperature: float = 0.7
+    max_tokens: int = 64
+    max_steps: int = 0
+    seed: int = 0
+    build: str = ""
+    device: str = "cpu"
+    threads: int = 0
+    parallel: int = 1
+    cache_bytes: int = 0
+
+
+class ModelLoading(Event, frozen=True, kw_only=True, omit_defaults=True, tag="model_loading"):
+    """A model is being loaded, or has been (`milliseconds` > 0)."""
+
+    what: Literal["policy", "reward", "environment"]
+    name: str
+    milliseconds: float = 0.0
+    notice: str = ""
+
+
+class EpisodeStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="episode_started"):
+    """An environment was reset. A fork names its parent episode and the event it starts from."""
+
+    task: str
+    goal: str
+    observation: str
+    step_limit: int
+    level: str = ""
+    instruction: str = ""
+    reward_instruction: str = ""
+    state_key: str = ""
+    picture: str = ""
+    parent: str = ""
+    parent_event: int = -1
+
+
+class ProposedNode(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A new node, or more samples of an existing one (then only `node` and `samples` count)."""
+
+    node: NodeId
+    parent: NodeId
+    reply: str = ""
+    log_probability: float = 0.0
+    tokens: int = 0
+    samples: int = 1
+
+
+class Proposed(Event, frozen=True, kw_only=True, omit_defaults=True, tag="proposed"):
+    """Answers a `Propose`; `asked` keeps its order, so a node without candidates is visible."""
+
+    asked: tuple[NodeId, ...]
+    nodes: tuple[ProposedNode, ...]
+    phase: Phase = "search"
+    usage: Usage = Usage()
+
+
+class Scored(Event, frozen=True, kw_only=True, omit_defaults=True, tag="scored"):
+    """Answers a `Score`: nodes and their reward values, group by group."""
+
+    groups: tuple[tuple[NodeId, ...], ...]
+    values: tuple[tuple[float, ...], ...]
+    usage: Usage = Usage()
+
+
+class Pruned(Event, frozen=True, kw_only=True, omit_defaults=True, tag="pruned"):
+    """Answers a `Prune`."""
+
+    nodes: tuple[NodeId, ...]
+    why: str
+    margins: tuple[float, ...] = ()
+
+
+class Chosen(Event, frozen=True, kw_only=True, omit_defaults=True, tag="chosen"):
+    """Answers a `Choose`: the path to this node is the answer so far."""
+
+    node: NodeId
+    final: bool = False
+
+
+class ActedNode(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one action did."""
+
+    node: NodeId
+    observation: str
+    outcome: float
+    done: bool = False
+    valid: bool = True
+    state_key: str = ""
+    picture: str = ""
+
+
+class Acted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="acted"):
+    """Answers an `Act`. `env_steps` counts every environment step taken for it, replayed prefixes included."""
+
+    nodes: tuple[ActedNode, ...]
+    env_steps: int = 0
+    milliseconds: float = 0.0
+
+
+class Backpropagated(Event, frozen=True, kw_only=True, omit_defaults=True, tag="backpropagated"):
+    """Answers a `Backpropagate`."""
+
+    path: tuple[NodeId, ...]
+    values: tuple[float, ...]
+
+
+class RolledOut(Event, frozen=True, kw_only=True, omit_defaults=True, tag="rolled_out"):
+    """A rollout of exploring MCTS ended at this node."""
+
+    node: NodeId
+    outcome: float
+    steps: int
+
+
+class Overridden(Event, frozen=True, kw_only=True, omit_defaults=True, tag="overridden"):
+    """A person answered in the runner's place; the answer itself is the next event.
+
+    `proposal` carries an own reply at `node`; `unprune` keeps `node` although the algorithm cut it.
+    """
+
+    what: Literal["proposal", "unprune"]
+    node: NodeId
+    reply: str = ""
+
+
+class Rewound(Event, frozen=True, kw_only=True, omit_defaults=True, tag="rewound"):
+    """The episode went back to just after event number `to` (0-based, in the file); later nodes are abandoned."""
+
+    to: int
+
+
+class Drifted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="drifted"):
+    """A replayed action gave another observation than the recorded one."""
+
+    node: NodeId
+    expected: str
+    seen: str
+
+
+class Truncated(Event, frozen=True, kw_only=True, omit_defaults=True, tag="truncated"):
+    """A context was full: the oldest observations were left out, down to half of the window."""
+
+    what: Literal["policy", "reward"]
+    dropped: int
+
+
+class EpisodeFinished(Event, frozen=True, kw_only=True, omit_defaults=True, tag="episode_finished"):
+    """The search ended; `outcome` is that of the last chosen node's path."""
+
+    node: NodeId
+    outcome: float
+    steps: int
+    done: bool = False
+
+
+class Fault(Event, frozen=True, kw_only=True, omit_defaults=True, tag="fault"):
+    """Something went wrong; with `fatal` the episode (or the run, without an episode) ended by it."""
+
+    message: str
+    remedy: str = ""
+    fatal: bool = False
+
+
+class Ledger(msgspec.Struct, frozen=True):
+    """What a run cost, summed over its episodes.
+
+    `transitions` counts distinct (path, action) pairs taken; `env_steps ÷ transitions` is 1.0 with exact snapshots.
+    """
+
+    policy_tokens_computed: int = 0
+    policy_tokens_unique: int = 0
+    policy_tokens_generated: int = 0
+    reward_tokens_computed: int = 0
+    reward_tokens_unique: int = 0
+    env_steps: int = 0
+    transitions: int = 0
+    duplicates: int = 0
+    requests: int = 0
+    dropped_observations: int = 0
+    seconds: float = 0.0
+
+
+class RunFinished(Event, frozen=True, kw_only=True, omit_defaults=True, tag="run_finished"):
+    """The last event: the score of each task (in [0, 1], in the order of `RunStarted.tasks`; null where it failed)."""
+
+    score_mean: float
+    scores: tuple[float | None, ...]
+    ledger: Ledger
+    reason: Literal["finished", "stopped", "failed"] = "finished"
+
+
+AnyEvent: TypeAlias = (
+    RunStarted
+    | ModelLoading
+    | EpisodeStarted
+    | Proposed
+    | Scored
+    | Pruned
+    | Chosen
+    | Acted
+    | Backpropagated
+    | RolledOut
+    | Overridden
+    | Rewound
+    | Drifted
+    | Truncated
+    | EpisodeFinished
+    | Fault
+    | RunFinished
+)

@@ -1,0 +1,250 @@
+"""The reducer: `apply(state, event)` is the only thing that builds the state of a run and its trees.
+
+The screen, replay, headless output, evaluation, label extraction and resume all use it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from agentrm_models.errors import DataError
+from agentrm_tui.replies import parse_reply
+from agentrm_tui.runs import events as ev
+from agentrm_tui.search.tree import ROOT, Node, NodeId, Tree
+
+
+class Recorded(NamedTuple):
+    """An event and its number in the file (0-based)."""
+
+    number: int
+    event: ev.AnyEvent
+
+
+class EpisodeState(msgspec.Struct):
+    """One episode as it stands.
+
+    Attributes:
+        chosen: The node chosen last; the path to it is the answer so far.
+        history: Its live events, abandoned ones left out: what a fresh search is fed to stand here again.
+        abandoned: Nodes that a rewind left behind. Their ids are never given again.
+        ordinals: How many children each node ever had.
+    """
+
+    id: str
+    start: ev.EpisodeStarted
+    tree: Tree
+    status: Literal["running", "finished", "failed"] = "running"
+    chosen: NodeId | None = None
+    outcome: float | None = None
+    steps: int = 0
+    ledger: ev.Ledger = msgspec.field(default_factory=ev.Ledger)
+    history: list[Recorded] = msgspec.field(default_factory=list)
+    abandoned: dict[NodeId, Node] = msgspec.field(default_factory=dict)
+    ordinals: dict[NodeId, int] = msgspec.field(default_factory=dict)
+    notices: list[str] = msgspec.field(default_factory=list)
+
+
+class RunState(msgspec.Struct):
+    """A run as it stands after `events` events."""
+
+    run: ev.RunStarted | None = None
+    episodes: dict[str, EpisodeState] = msgspec.field(default_factory=dict)
+    ledger: ev.Ledger = msgspec.field(default_factory=ev.Ledger)
+    loading: dict[str, ev.ModelLoading] = msgspec.field(default_factory=dict)
+    faults: list[ev.Fault] = msgspec.field(default_factory=list)
+    finished: ev.RunFinished | None = None
+    events: int = 0
+    clock: float = 0.0
+
+    @property
+    def current(self) -> EpisodeState | None:
+        """The episode that started last."""
+        return next(reversed(self.episodes.values()), None)
+
+
+def apply(state: RunState, event: ev.AnyEvent) -> RunState:
+    """Apply one event in place and return the state.
+
+    Raises:
+        DataError: The event does not fit the state (a file of another program, or events left out).
+    """
+    number = state.events
+    state.events += 1
+    state.clock = max(state.clock, event.at)
+    match event:
+        case ev.RunStarted():
+            state.run = event
+        case ev.ModelLoading():
+            state.loading[event.what] = event
+        case ev.RunFinished():
+            state.finished = event
+        case ev.EpisodeStarted():
+            state.episodes[event.episode] = _start(event, number)
+        case ev.Fault(episode=""):
+            state.faults.append(event)
+        case _:
+            episode = state.episodes.get(event.episode)
+            if episode is None:
+                raise DataError(f"event {number} belongs to episode {event.episode!r}, which never started")
+            _charge(state, episode, event)
+            try:
+                _apply_to_episode(episode, event, number)
+            except KeyError as error:
+                raise DataError(f"event {number} names node {error}, which does not exist") from error
+            if isinstance(event, ev.Fault):
+                state.faults.append(event)
+    return state
+
+
+def _start(event: ev.EpisodeStarted, number: int) -> EpisodeState:
+    return EpisodeState(event.episode, event, _fresh_tree(event, number))
+
+
+def _fresh_tree(event: ev.EpisodeStarted, number: int) -> Tree:
+    root = Node(
+        ROOT,
+        observation=event.observation,
+        state_key=event.state_key,
+        picture=event.picture,
+        created=number,
+        acted_at=number,
+    )
+    return Tree({ROOT: root})
+
+
+def _apply_to_episode(episode: EpisodeState, event: ev.AnyEvent, number: int) -> None:
+    match event:
+        case ev.Rewound():
+            _rewind(episode, event.to)
+        case ev.Fault():
+            episode.notices.append(event.message)
+            if event.fatal:
+                episode.status = "failed"
+        case ev.Drifted():
+            episode.notices.append(f"{event.node}: the replayed observation differs from the recorded one")
+        case ev.Truncated():
+            episode.notices.append(f"{event.what}: context full, {event.dropped} oldest observations left out")
+        case _:
+            episode.history.append(Recorded(number, event))
+            _grow(episode, event, number)
+
+
+def _grow(episode: EpisodeState, event: ev.AnyEvent, number: int) -> None:
+    """Apply an event that search itself can see."""
+    tree = episode.tree
+    match event:
+        case ev.Proposed():
+            for proposed in event.nodes:
+                _add(episode, proposed, event.phase, number)
+        case ev.Scored():
+            for group, values in zip(event.groups, event.values, strict=True):
+                for node_id, value in zip(group, values, strict=True):
+                    tree[node_id].reward_value = value
+        case ev.Acted():
+            for acted in event.nodes:
+                node = tree[acted.node]
+                node.observation, node.outcome, node.done = acted.observation, acted.outcome, acted.done
+                node.valid, node.state_key, node.picture, node.acted_at = (
+                    acted.valid,
+                    acted.state_key,
+                    acted.picture,
+                    number,
+                )
+        case ev.Pruned():
+            margins = event.margins or (None,) * len(event.nodes)
+            for node_id, margin in zip(event.nodes, margins, strict=True):
+                tree[node_id].pruned, tree[node_id].margin = event.why, margin
+        case ev.Chosen():
+            tree[event.node].chosen = True
+            episode.chosen = event.node
+        case ev.Backpropagated():
+            for node_id, value in zip(event.path, event.values, strict=True):
+                tree[node_id].visits += 1
+                tree[node_id].total_return += value
+        case ev.EpisodeFinished():
+            episode.status, episode.outcome, episode.steps = "finished", event.outcome, event.steps
+        case _:
+            pass
+
+
+def _add(episode: EpisodeState, proposed: ev.ProposedNode, phase: Literal["search", "rollout"], number: int) -> None:
+    tree = episode.tree
+    if proposed.node in tree:
+        tree[proposed.node].samples += proposed.samples
+        return
+    parent = tree[proposed.parent]
+    reply = parse_reply(proposed.reply)
+    before = episode.history[-2].event if len(episode.history) > 1 else None
+    overridden = isinstance(before, ev.Overridden) and before.what == "proposal" and before.node == parent.id
+    tree.nodes[proposed.node] = Node(
+        proposed.node,
+        parent=parent.id,
+        depth=parent.depth + 1,
+        reply=proposed.reply,
+        thought=reply.thought,
+        action=reply.action,
+        log_probability=proposed.log_probability,
+        tokens=proposed.tokens,
+        samples=proposed.samples,
+        source="human" if overridden else "policy",
+        phase=phase,
+        created=number,
+    )
+    parent.children.append(proposed.node)
+    episode.ordinals[parent.id] = episode.ordinals.get(parent.id, 0) + 1
+
+
+def _rewind(episode: EpisodeState, to: int) -> None:
+    """Rebuild the tree from the events up to number `to`; the nodes made later are abandoned."""
+    before, history, ordinals = episode.tree, episode.history, dict(episode.ordinals)
+    start_number = before.root.created
+    episode.tree, episode.history = _fresh_tree(episode.start, start_number), []
+    episode.chosen, episode.outcome, episode.steps, episode.status = None, None, 0, "running"
+    for recorded in history:
+        if recorded.number <= to:
+            episode.history.append(recorded)
+            _grow(episode, recorded.event, recorded.number)
+    episode.ordinals = ordinals
+    for node in before:
+        if node.id not in episode.tree:
+            episode.abandoned[node.id] = node
+
+
+def _charge(state: RunState, episode: EpisodeState, event: ev.AnyEvent) -> None:
+    cost = _cost(event)
+    if cost is not None:
+        state.ledger = add_ledgers(state.ledger, cost)
+        episode.ledger = add_ledgers(episode.ledger, cost)
+
+
+def _cost(event: ev.AnyEvent) -> ev.Ledger | None:
+    match event:
+        case ev.Proposed(usage=usage):
+            return ev.Ledger(
+                policy_tokens_computed=usage.tokens_computed,
+                policy_tokens_unique=usage.tokens_unique,
+                policy_tokens_generated=usage.tokens_generated,
+                requests=usage.requests,
+                dropped_observations=usage.dropped_observations,
+                duplicates=sum(node.samples for node in event.nodes) - len(event.nodes),
+                seconds=usage.milliseconds / 1000,
+            )
+        case ev.Scored(usage=usage):
+            return ev.Ledger(
+                reward_tokens_computed=usage.tokens_computed,
+                reward_tokens_unique=usage.tokens_unique,
+                requests=usage.requests,
+                dropped_observations=usage.dropped_observations,
+                seconds=usage.milliseconds / 1000,
+            )
+        case ev.Acted():
+            return ev.Ledger(env_steps=event.env_steps, transitions=len(event.nodes), seconds=event.milliseconds / 1000)
+        case _:
+            return None
+
+
+def add_ledgers(one: ev.Ledger, other: ev.Ledger) -> ev.Ledger:
+    """Sum two ledgers field by field."""
+    return ev.Ledger(**{name: getattr(one, name) + getattr(other, name) for name in ev.Ledger.__struct_fields__})

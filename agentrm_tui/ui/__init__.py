@@ -1,0 +1,1 @@
+"""The screen: reads state, sends commands, never touches a model."""

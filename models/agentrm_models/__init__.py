@@ -1,0 +1,1 @@
+"""Language models behind two stateless interfaces: policies propose replies, reward models score them."""

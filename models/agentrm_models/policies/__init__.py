@@ -1,0 +1,1 @@
+"""Policies: given a conversation, propose candidate replies."""

@@ -1,0 +1,132 @@
+"""The policy interface: conversations in, candidate replies out, no state in between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from agentrm_models.messages import Conversation, PromptStyle
+from agentrm_models.usage import ProgressHook, Usage
+
+
+class Decoding(msgspec.Struct, frozen=True):
+    """How replies are sampled.
+
+    Attributes:
+        temperature: 0 is argmax (lowest id on ties), and then only one candidate may be asked for.
+        top_p: Share of probability mass kept; 1 keeps all.
+        max_tokens: Tokens a reply may have at most.
+    """
+
+    temperature: float = 0.7
+    top_p: float = 1.0
+    max_tokens: int = 64
+
+
+class NoiseKey(msgspec.Struct, frozen=True):
+    """What sampling noise depends on, besides the candidate's number and the token's position.
+
+    Noise is counter-based, so that results depend neither on batching nor on what was sampled before.
+
+    Attributes:
+        seed: The run's seed.
+        task: The task's id.
+        node: The id of the node whose children are proposed.
+        first_candidate: Number of candidates sampled from this node before this request.
+    """
+
+    seed: int
+    task: str
+    node: str
+    first_candidate: int = 0
+
+
+class ProposeRequest(msgspec.Struct, frozen=True):
+    """Ask for candidate replies to one conversation, which ends in a user message.
+
+    Attributes:
+        n: Number of samples, equal ones included.
+        exclude: Actions that the candidates should not repeat. Backends that cannot constrain may resample.
+        valid_actions: Given only when the policy says it wants them.
+        expert_action: Given only when the policy says it wants it.
+    """
+
+    conversation: Conversation
+    n: int
+    decoding: Decoding
+    noise: NoiseKey
+    exclude: tuple[str, ...] = ()
+    valid_actions: tuple[str, ...] = ()
+    expert_action: str = ""
+
+
+class Candidate(NamedTuple):
+    """One sampled reply.
+
+    Attributes:
+        text: The reply as sampled, without the end-of-turn token.
+        log_probability: Sum over its tokens at temperature 1, end-of-turn included, in nats; NaN where unknown.
+        tokens: Number of sampled tokens, end-of-turn included.
+    """
+
+    text: str
+    log_probability: float
+    tokens: int
+
+
+class PolicyTraits(NamedTuple):
+    """What a runner must know about a policy.
+
+    Attributes:
+        name: The name shown on screen and written in run files.
+        digest: Identity of the weights (hex), empty where there are none.
+        prompt: Which instruction the policy is given.
+        wants_valid_actions: Fill `ProposeRequest.valid_actions`.
+        wants_expert: Fill `ProposeRequest.expert_action`.
+        interactive: A person answers; the runner waits for an override instead of calling `propose`.
+        context_length: Tokens the model can read; 0 where there is no limit.
+        deterministic: Always gives the same single reply (expert, scripted): more than one sample is waste.
+    """
+
+    name: str
+    digest: str = ""
+    prompt: PromptStyle = "full"
+    wants_valid_actions: bool = False
+    wants_expert: bool = False
+    interactive: bool = False
+    context_length: int = 0
+    deterministic: bool = False
+
+
+class Policy(Protocol):
+    """Proposes replies. Stateless to its caller: equal requests get equal answers."""
+
+    @property
+    def traits(self) -> PolicyTraits:
+        """Fixed facts about this policy."""
+        ...
+
+    @property
+    def usage(self) -> Usage:
+        """Cost of all calls so far; callers subtract two readings."""
+        ...
+
+    def propose(self, requests: Sequence[ProposeRequest], progress: ProgressHook = ...) -> list[list[Candidate]]:
+        """Answer each request with `request.n` candidates, in order.
+
+        Raises:
+            UsageError: Temperature 0 with `n > 1`.
+            MemoryExhaustedError: No memory left even for one sequence at a time.
+            InterruptedRun: Raised by the progress hook.
+        """
+        ...
+
+    def new_episode(self) -> None:
+        """Nothing before this call will be asked for again soon: caches may drop it."""
+        ...
+
+    def close(self) -> None:
+        """Free the model."""
+        ...

@@ -1,0 +1,1 @@
+"""Prefix caches: every unique token of a search tree is computed once."""

@@ -1,0 +1,1 @@
+"""Reward models: given conversations that end in an action, return numbers."""

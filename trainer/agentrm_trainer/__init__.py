@@ -1,0 +1,1 @@
+"""Train policies and reward models for agents: collect, sft, explore, label, fit, evaluate."""
