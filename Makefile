@@ -1,0 +1,52 @@
+# Two commands do everything: `make run` and `make test`. They create .venv, install what is missing and go on.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+COMPILER := $(shell command -v g++ || command -v clang++)
+
+.PHONY: run install install-dev test lint types imports bench demo clean
+.DEFAULT_GOAL := run
+
+run: install
+	@$(BIN)/agentrm-tui
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing agentrm-tui into $(VENV) (PyTorch is the large part) ..."
+	@$(PIP) install --quiet -c constraints.txt torch==2.13.0
+	@$(PIP) install --quiet -c constraints.txt -e .
+	@touch $@
+
+install-dev: $(VENV)/.installed-dev
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@$(PIP) install --quiet -c constraints.txt -e ".[dev]"
+ifneq ($(COMPILER),)
+	@echo "Building llama-cpp-python, unless it is there (about five minutes the first time) ..."
+	@$(PIP) install --quiet -c constraints.txt -e ".[llama-cpp]"
+else
+	@echo "No C++ compiler: llama-cpp-python is left out, and the tests marked llama_cpp are skipped."
+endif
+	@touch $@
+
+lint: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install-dev
+	$(BIN)/mypy
+
+imports: install-dev
+	$(BIN)/lint-imports
+
+test: lint types imports
+	$(BIN)/pytest --cov --cov-report=term:skip-covered -rs
+
+bench: install-dev
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf $(VENV) dist build
