@@ -1,0 +1,72 @@
+"""The environment's own expert as a policy: an upper bound, and a way to watch an episode without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+
+from agentrm_models.errors import UsageError
+from agentrm_models.policies.base import Candidate, PolicyTraits, ProposeRequest
+from agentrm_models.usage import Progress, ProgressHook, Usage, ignore_progress
+
+
+class ExpertPolicy:
+    """Replies what the environment's expert would do from the current state."""
+
+    def __init__(self) -> None:
+        self._usage = Usage()
+
+    @property
+    def traits(self) -> PolicyTraits:
+        """It wants the expert's reply with each request, and always gives that one."""
+        return PolicyTraits(name="expert", wants_expert=True, deterministic=True)
+
+    @property
+    def usage(self) -> Usage:
+        """No tokens are computed; requests and time are counted."""
+        return self._usage
+
+    def propose(
+        self, requests: Sequence[ProposeRequest], progress: ProgressHook = ignore_progress
+    ) -> list[list[Candidate]]:
+        """Answer each request with `n` equal candidates of log-probability 0.
+
+        Raises:
+            UsageError: The environment has no expert, or its expert sees no way to win from here.
+        """
+        started = perf_counter()
+        answers = []
+        for done, request in enumerate(requests):
+            progress(Progress("asking the expert", done, len(requests)))
+            refuse_greedy_samples(request)
+            if not request.expert_action:
+                raise UsageError(
+                    "the expert has no action here",
+                    "The environment has no expert, or the task cannot be won from this state.",
+                )
+            reply = Candidate(request.expert_action, 0.0, len(request.expert_action.split()))
+            answers.append([reply] * request.n)
+        self._usage += Usage(
+            tokens_generated=sum(reply.tokens for replies in answers for reply in replies),
+            requests=1,
+            milliseconds=(perf_counter() - started) * 1e3,
+        )
+        return answers
+
+    def new_episode(self) -> None:
+        """Nothing is kept between calls."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def refuse_greedy_samples(request: ProposeRequest) -> None:
+    """Refuse several samples at temperature 0: they would all be the same reply.
+
+    Raises:
+        UsageError: Temperature 0 with `n > 1`.
+    """
+    if request.decoding.temperature == 0 and request.n > 1:
+        raise UsageError(
+            f"temperature 0 gives one reply, but {request.n} were asked for", "Raise --temperature or use -n 1."
+        )

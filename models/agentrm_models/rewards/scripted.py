@@ -1,0 +1,56 @@
+"""Reward without a model: uniform noise that depends on the conversation alone.
+
+It is the baseline "beam with random scores", and lets demos and tests run without weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from time import perf_counter
+
+import msgspec
+
+from agentrm_models.messages import Conversation
+from agentrm_models.rewards.base import RewardTraits, ScoreGroup
+from agentrm_models.usage import Progress, ProgressHook, Usage, ignore_progress
+
+
+class RandomReward:
+    """Scores each conversation with a number in [0, 1) keyed by its text and a seed: equal texts get equal scores."""
+
+    def __init__(self, seed: int = 0, name: str = "") -> None:
+        self._seed = seed
+        self._name = name or f"random:{seed}"
+        self._usage = Usage()
+
+    @property
+    def traits(self) -> RewardTraits:
+        """Absolute scores for single steps; nothing is known about quality."""
+        return RewardTraits(name=self._name)
+
+    @property
+    def usage(self) -> Usage:
+        """No tokens are computed."""
+        return self._usage
+
+    def score(self, groups: Sequence[ScoreGroup], progress: ProgressHook = ignore_progress) -> list[list[float]]:
+        """Return noise: 53 bits of the BLAKE2b digest of the conversation's JSON form, keyed by the seed."""
+        started = perf_counter()
+        scores = []
+        for done, group in enumerate(groups):
+            progress(Progress("scoring", done, len(groups)))
+            scores.append([self._noise(item) for item in group.items])
+        self._usage += Usage(requests=1, milliseconds=(perf_counter() - started) * 1e3)
+        return scores
+
+    def _noise(self, conversation: Conversation) -> float:
+        key = str(self._seed).encode()[:64]
+        digest = blake2b(msgspec.json.encode(conversation), digest_size=8, key=key).digest()
+        return (int.from_bytes(digest, "big") >> 11) / 2**53
+
+    def new_episode(self) -> None:
+        """Nothing is kept between calls."""
+
+    def close(self) -> None:
+        """Nothing is held."""
