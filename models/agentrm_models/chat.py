@@ -1,0 +1,243 @@
+"""Conversations as token ids: chat formatting by segments, tokenised message by message.
+
+The ids of a conversation are the concatenation of the ids of its messages. So the ids of a history are a prefix of the
+ids of everything that follows it, and a sampled reply keeps its ids when it has become history: what a prefix cache
+lives on.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from agentrm_models.errors import DataError
+from agentrm_models.messages import Conversation, Message, Role
+
+MEMORY_CHARACTERS = 64_000_000
+"""Characters of rendered text that are remembered; beyond that the memory is emptied (only time is lost)."""
+
+_PROBE = "\u2402probe\u2403"
+PLAIN_TEMPLATE = (
+    "{{ bos_token or '' }}{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}"
+    "{% if message['role'] == 'assistant' %}{{ eos_token or '' }}{% endif %}{{ '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Assistant: ' }}{% endif %}"
+)
+"""Used for models that bring no chat template of their own."""
+
+
+class Segment(NamedTuple):
+    """The token ids that one message adds to a conversation.
+
+    Attributes:
+        ids: Token ids, the template's own tokens included.
+        role: Whose message it is. The generation prompt is an assistant segment without a trained span.
+        start: First id that an assistant is trained on: where its reply begins.
+        stop: One after the last such id, the end-of-turn token included; `start == stop` for other roles.
+    """
+
+    ids: list[int]
+    role: Role
+    start: int = 0
+    stop: int = 0
+
+
+class _Prefix:
+    """A conversation seen before: its rendered text, its segments, and the conversations that continue it."""
+
+    __slots__ = ("follow", "messages", "prompt", "segment", "text")
+
+    def __init__(self, messages: Conversation, text: str, segment: Segment | None) -> None:
+        self.messages = messages
+        self.text = text
+        self.segment = segment
+        self.prompt: tuple[int, ...] | None = None
+        self.follow: dict[Message, _Prefix] = {}
+
+
+class ChatEncoder:
+    """Turns conversations into segments of token ids with one tokenizer's chat template, and remembers them.
+
+    Args:
+        tokenizer: A `transformers` tokenizer. Without a chat template `PLAIN_TEMPLATE` is used.
+        stop_ids: Further ids that end a turn, such as those of a model's generation configuration.
+    """
+
+    def __init__(self, tokenizer: Any, stop_ids: tuple[int, ...] = ()) -> None:
+        self.tokenizer = tokenizer
+        self._template = None if getattr(tokenizer, "chat_template", None) else PLAIN_TEMPLATE
+        self._special = tuple(token for token in tokenizer.all_special_tokens if token)
+        self._root = _Prefix((), "", None)
+        self._characters = 0
+        self._system_works = self._try_render((Message("system", "s"), Message("user", "u"))) is not None
+        self._tails = self._find_tails()
+        self.end_of_turn = self._find_end_of_turn()
+        self.stop_ids = _stop_ids(tokenizer, self.end_of_turn, stop_ids)
+
+    def segments(self, conversation: Conversation, add_generation_prompt: bool = False) -> list[Segment]:
+        """Encode a conversation, one segment for each message.
+
+        Where a template cannot render a beginning of the conversation alone, its message has an empty segment and
+        the next one carries the ids of both. Where the template rewrites earlier messages once later ones exist, the
+        whole conversation is one segment, in the place of its last message.
+
+        Raises:
+            DataError: The template refuses the conversation.
+        """
+        messages = self._merge_system(conversation)
+        if self._characters > MEMORY_CHARACTERS:
+            self._root, self._characters = _Prefix((), "", None), 0
+        node, segments = self._root, []
+        for message in messages:
+            node = node.follow.get(message) or self._extend(node, message)
+            if node.segment is None:
+                return self._whole(messages, add_generation_prompt)
+            segments.append(node.segment)
+        if add_generation_prompt:
+            prompt = self._generation_prompt(node)
+            if prompt is None:
+                return self._whole(messages, True)
+            segments.append(Segment(list(prompt), "assistant"))
+        return segments
+
+    def ids(self, conversation: Conversation, add_generation_prompt: bool = False) -> list[int]:
+        """The concatenated ids of all segments."""
+        return [token for segment in self.segments(conversation, add_generation_prompt) for token in segment.ids]
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of sampled ids, without special tokens."""
+        text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
+    def _extend(self, parent: _Prefix, message: Message) -> _Prefix:
+        messages = (*parent.messages, message)
+        text = self._try_render(messages)
+        if text is None:
+            node = _Prefix(messages, parent.text, Segment([], message.role))
+        elif text.startswith(parent.text):
+            node = _Prefix(messages, text, self._tokenise(text[len(parent.text) :], message))
+        else:
+            node = _Prefix(messages, text, None)
+        self._characters += len(node.text)
+        parent.follow[message] = node
+        return node
+
+    def _tokenise(self, text: str, message: Message) -> Segment:
+        head, body, tail = _split_content(text, message.content, self._tails.get(message.role, ""))
+        if message.role != "assistant":
+            safe = not any(token in body for token in self._special)
+            return Segment(self._encode(text) if safe else self._pieces(head, body, tail), message.role)
+        before, reply, after = self._encode(head), self._encode_content(body), self._encode(tail)
+        start, stop = len(before), len(before) + len(reply) + min(1, len(after))
+        return Segment(before + reply + after, message.role, start, stop)
+
+    def _pieces(self, head: str, body: str, tail: str) -> list[int]:
+        return self._encode(head) + self._encode_content(body) + self._encode(tail)
+
+    def _whole(self, messages: Conversation, add_generation_prompt: bool) -> list[Segment]:
+        text = self._try_render(messages, add_generation_prompt)
+        if text is None:
+            self._refuse(messages)
+            return []
+        last = messages[-1]
+        if last.role == "assistant" and not add_generation_prompt:
+            return [self._tokenise(text, last)]
+        return [Segment(self._encode(text), last.role)]
+
+    def _generation_prompt(self, node: _Prefix) -> tuple[int, ...] | None:
+        if node.prompt is None:
+            text = self._try_render(node.messages, True)
+            if text is None:
+                self._refuse(node.messages)
+                return ()
+            if not text.startswith(node.text):
+                return None
+            node.prompt = tuple(self._encode(text[len(node.text) :]))
+        return node.prompt
+
+    def _merge_system(self, conversation: Conversation) -> Conversation:
+        """Put the system message in front of the first user message where the template knows no system role."""
+        if self._system_works or not conversation or conversation[0].role != "system":
+            return conversation
+        system, rest = conversation[0], conversation[1:]
+        if rest and rest[0].role == "user":
+            return (Message("user", f"{system.content}\n\n{rest[0].content}"), *rest[1:])
+        return (Message("user", system.content), *rest)
+
+    def _render(self, messages: Conversation, add_generation_prompt: bool) -> str:
+        rows = [{"role": message.role, "content": message.content} for message in messages]
+        options: dict[str, Any] = {"chat_template": self._template} if self._template else {}
+        text: str = self.tokenizer.apply_chat_template(
+            rows, tokenize=False, add_generation_prompt=add_generation_prompt, **options
+        )
+        return text
+
+    def _try_render(self, messages: Conversation, add_generation_prompt: bool = False) -> str | None:
+        from jinja2 import TemplateError
+
+        try:
+            return self._render(messages, add_generation_prompt)
+        except (TemplateError, IndexError, KeyError, TypeError, ValueError):
+            return None
+
+    def _refuse(self, messages: Conversation) -> None:
+        roles = ", ".join(message.role for message in messages[:6])
+        raise DataError(f"The model's chat template refuses a conversation of {roles}", "Use a chat model.")
+
+    def _encode(self, text: str) -> list[int]:
+        return list(self.tokenizer.encode(text, add_special_tokens=False)) if text else []
+
+    def _encode_content(self, text: str) -> list[int]:
+        """Encode what a person, a model or an environment wrote: special tokens in it are plain characters."""
+        if not any(token in text for token in self._special):
+            return self._encode(text)
+        return list(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
+
+    def _find_tails(self) -> dict[Role, str]:
+        """What the template puts after the content of a message, found with a text that no template contains."""
+        tails: dict[Role, str] = {}
+        before: tuple[Message, ...] = ()
+        for role in ("user", "assistant"):
+            text = self._try_render((*before, Message(role, _PROBE)))
+            tails[role] = text.rpartition(_PROBE)[2] if text is not None else ""
+            before = (Message("user", "u"),)
+        tails["system"] = ""
+        return tails
+
+    def _find_end_of_turn(self) -> int | None:
+        """The id after a reply: the template's own where it has one, otherwise the tokenizer's end of sequence."""
+        tail = self._encode(self._tails["assistant"])
+        if tail and tail[0] in self.tokenizer.all_special_ids:
+            return tail[0]
+        end: int | None = self.tokenizer.eos_token_id
+        return end
+
+
+def encode_conversation(
+    tokenizer: Any, conversation: Conversation, add_generation_prompt: bool = False
+) -> list[Segment]:
+    """Encode with a tokenizer's own encoder, made once for each tokenizer (see `ChatEncoder.segments`)."""
+    return encoder_of(tokenizer).segments(conversation, add_generation_prompt)
+
+
+def encoder_of(tokenizer: Any) -> ChatEncoder:
+    """The encoder that belongs to a tokenizer object."""
+    encoder = getattr(tokenizer, "_agentrm_encoder", None)
+    if not isinstance(encoder, ChatEncoder) or encoder.tokenizer is not tokenizer:
+        encoder = ChatEncoder(tokenizer)
+        tokenizer._agentrm_encoder = encoder
+    return encoder
+
+
+def _split_content(text: str, content: str, tail: str) -> tuple[str, str, str]:
+    """Split a rendered message into what the template put before, the content (stripped if need be), and after."""
+    for body in (content, content.strip()):
+        if text.endswith(body + tail):
+            head = text[: len(text) - len(tail) - len(body)]
+            return head, body, tail
+    body = content.strip()
+    at = text.rfind(body) if body else -1
+    return (text[:at], body, text[at + len(body) :]) if at >= 0 else (text, "", "")
+
+
+def _stop_ids(tokenizer: Any, end_of_turn: int | None, more: tuple[int, ...]) -> tuple[int, ...]:
+    found = [end_of_turn, tokenizer.eos_token_id, *more]
+    return tuple(sorted({token for token in found if token is not None}))

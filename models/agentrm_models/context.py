@@ -1,0 +1,75 @@
+"""What is left out when a conversation no longer fits the model: the oldest observations, down to half the window."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from agentrm_models.chat import ChatEncoder
+from agentrm_models.messages import Conversation
+
+
+class FittedContext(NamedTuple):
+    """The ids that a model reads.
+
+    Attributes:
+        ids: At most `window - reserve` token ids.
+        dropped: Observations left out, each with the reply that had led to it.
+    """
+
+    ids: list[int]
+    dropped: int
+
+
+def fit_context(
+    encoder: ChatEncoder, conversation: Conversation, window: int, reserve: int, add_generation_prompt: bool
+) -> FittedContext:
+    """Encode a conversation so that it fits `window` tokens with `reserve` to spare (window 0: no limit).
+
+    The goal (all up to the first user message) and the last steps stay; the oldest observations go, each with the reply
+    that had led to it, until half of the window is used. How much goes is found by going through the conversation as it
+    grew, so it depends on nothing else, and while the conversation grows on the same messages stay: the cache
+    survives. A goal or a last observation that alone is too long loses its middle.
+    """
+    ids = encoder.ids(conversation, add_generation_prompt)
+    if not window or len(ids) + reserve <= window:
+        return FittedContext(ids, 0)
+    goal, dropped = _goal_length(conversation), 0
+    for end in range(goal, len(conversation) + 1):
+        if end < len(conversation) and conversation[end - 1].role != "user":
+            continue
+        ids, dropped = _shrink(encoder, conversation[:end], goal, dropped, window, reserve, add_generation_prompt)
+    return FittedContext(_cut_middle(ids, window, reserve), dropped)
+
+
+def _shrink(
+    encoder: ChatEncoder, grown: Conversation, goal: int, dropped: int, window: int, reserve: int, prompt: bool
+) -> tuple[list[int], int]:
+    """Drop further pairs from a conversation grown to here if it overflows; gives its ids and the number dropped."""
+    asks = prompt and grown[-1].role == "user"
+    ids = encoder.ids(_without(grown, goal, dropped), asks)
+    if len(ids) + reserve <= window:
+        return ids, dropped
+    most = max(dropped, (len(grown) - goal - 1) // 2)
+    while len(ids) > window // 2 and dropped < most:
+        dropped += 1
+        ids = encoder.ids(_without(grown, goal, dropped), asks)
+    return ids, dropped
+
+
+def _goal_length(conversation: Conversation) -> int:
+    for index, message in enumerate(conversation):
+        if message.role == "user":
+            return index + 1
+    return min(1, len(conversation))
+
+
+def _without(conversation: Conversation, goal: int, dropped: int) -> Conversation:
+    return conversation[:goal] + conversation[goal + 2 * dropped :] if dropped else conversation
+
+
+def _cut_middle(ids: list[int], window: int, reserve: int) -> list[int]:
+    room = max(window - reserve, 2)
+    if len(ids) <= room:
+        return ids
+    half = max(window // 4, 1) if window // 2 <= room else room // 2
+    return ids[:half] + ids[-half:]
