@@ -1,0 +1,318 @@
+"""The settings of a training pipeline: one section for each stage, every key with its unit and default."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+Rate = Annotated[float, Meta(gt=0)]
+Minutes = Annotated[float, Meta(ge=0)]
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of the file: unknown keys and wrong types are refused."""
+
+
+class EnvironmentSection(_Section, frozen=True, kw_only=True):
+    """One environment to learn.
+
+    Attributes:
+        name: A registered environment name.
+        levels: Levels to play in turn; empty takes the environment's own mix.
+        train_tasks: Expert trajectories to collect (seeds from 0 on).
+        dev_tasks: Tasks of the development split on which choices are made.
+        test_tasks: Tasks of the test split; those whose initial state was seen in training are passed over.
+        weight: How often its trajectories are used in behaviour cloning, and its share of the explored trees.
+    """
+
+    name: str
+    levels: tuple[str, ...] = ()
+    train_tasks: Positive = 1_000
+    dev_tasks: Positive = 50
+    test_tasks: Positive = 300
+    weight: Rate = 1.0
+
+
+class CollectSection(_Section, frozen=True, kw_only=True):
+    """Expert trajectories.
+
+    Attributes:
+        noise: Probability that a random valid action is played in the expert's place; such turns are not trained on.
+        processes: Worker processes.
+        chunk: Tasks in one chunk file.
+        held_out: Share of trajectories kept for the validation loss.
+    """
+
+    noise: Share = 0.1
+    processes: Positive = 2
+    chunk: Positive = 250
+    held_out: Share = 0.02
+
+
+class TokenizerSection(_Section, frozen=True, kw_only=True):
+    """The byte-level BPE tokenizer.
+
+    Attributes:
+        vocabulary: Entries at most, special tokens included.
+        texts: Conversations it is trained on.
+    """
+
+    vocabulary: Positive = 1_500
+    texts: Positive = 3_000
+
+
+class ModelSection(_Section, frozen=True, kw_only=True):
+    """Shape of a Llama-form model trained from scratch.
+
+    Attributes:
+        layers, width, heads, key_value_heads, feed_forward: The usual sizes.
+        context: Tokens of the longest conversation.
+    """
+
+    layers: Positive = 6
+    width: Positive = 256
+    heads: Positive = 4
+    key_value_heads: Positive = 2
+    feed_forward: Positive = 704
+    context: Positive = 2_048
+
+
+class SftSection(_Section, frozen=True, kw_only=True):
+    """Behaviour cloning on the expert's turns.
+
+    Attributes:
+        init_from: A model folder or hub name to start from; empty trains from scratch.
+        prompt: Which instruction the model is trained with and will be given.
+        learning_rate: Peak of the cosine (paper: 2e-5 for an 8B model).
+        weight_decay: Of matrices, not of norms.
+        warmup: Share of the budget in which the rate rises.
+        clip: Largest norm of the gradient.
+        tokens_per_step: Tokens of one optimiser step.
+        max_tokens: Budget in tokens; 0 for none.
+        max_minutes: Budget in minutes of training; 0 for none. The schedule follows whichever budget is nearer.
+        max_epochs: Passes over the data at most; 0 for no limit.
+        bf16: Compute in bfloat16 (weights stay float32).
+        synthetic_share: Share of copy and look-up sequences at the beginning.
+        synthetic_until: Share of the budget after which no such sequence is drawn (fading linearly until there).
+        probe_tokens: Tokens between two dev probes; 0 for none.
+        probe_tasks: Dev tasks of each environment in a probe.
+        checkpoint_minutes: Minutes between two checkpoints.
+    """
+
+    init_from: str = ""
+    prompt: Literal["short", "full"] = "short"
+    learning_rate: Rate = 1e-3
+    weight_decay: Annotated[float, Meta(ge=0)] = 0.05
+    warmup: Share = 0.03
+    clip: Rate = 1.0
+    tokens_per_step: Positive = 2_000
+    max_tokens: Count = 0
+    max_minutes: Minutes = 0.0
+    max_epochs: Annotated[float, Meta(ge=0)] = 0.0
+    bf16: bool = True
+    synthetic_share: Share = 0.5
+    synthetic_until: Share = 0.1
+    probe_tokens: Count = 1_000_000
+    probe_tasks: Positive = 16
+    checkpoint_minutes: Rate = 3.0
+
+
+class ExploreSection(_Section, frozen=True, kw_only=True):
+    """Tree search with the cloned policy on other training tasks (seeds from 1,000,000 on).
+
+    Attributes:
+        trees: Trees to grow over all environments; 0 for as many as fit in `max_minutes`.
+        max_minutes: Budget in minutes; 0 for none.
+        iterations: MCTS iterations for each tree (paper: at most 40).
+        simulations: Rollouts for each new node (paper: 1).
+        branching: Actions sampled at each expansion.
+        exploration: c of UCB.
+        depth: Deepest node that is expanded; 0 for no limit.
+        discount: Factor for each step of a return.
+        share_states: Nodes of equal environment states share statistics.
+        temperature: Of sampling.
+        max_tokens: Tokens of a reply.
+        parallel: Trees grown at once by one process.
+        chunk: Trees in one run file.
+        processes: Worker processes.
+        dev_samples: Trajectories sampled on each dev task, for choosing the reward model.
+        dev_sibling_states: States of dev tasks at which siblings are rolled out, for choosing the reward model.
+    """
+
+    trees: Count = 0
+    max_minutes: Minutes = 0.0
+    iterations: Positive = 30
+    simulations: Positive = 1
+    branching: Positive = 5
+    exploration: Rate = 0.5
+    depth: Count = 0
+    discount: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    share_states: bool = False
+    temperature: Rate = 0.7
+    max_tokens: Positive = 64
+    parallel: Positive = 16
+    chunk: Positive = 16
+    processes: Positive = 1
+    dev_samples: Count = 6
+    dev_sibling_states: Count = 40
+
+
+class LabelSection(_Section, frozen=True, kw_only=True):
+    """Reward targets from explored trees.
+
+    Attributes:
+        variant: `visits` is the paper's filter (N ≥ `min_visits`); `all` takes every acted node, rollouts included.
+        min_visits: λ of the paper.
+        max_weight_visits: Visits beyond which a label's weight, sqrt(visits), no longer grows (`all` only).
+        discount: Factor for each step between a node and the end of the episode that valued it.
+    """
+
+    variant: Literal["all", "visits"] = "all"
+    min_visits: Positive = 3
+    max_weight_visits: Positive = 9
+    discount: Annotated[float, Meta(gt=0, le=1)] = 1.0
+
+
+class FitSection(_Section, frozen=True, kw_only=True):
+    """The explicit reward model: one linear value head on the last token, mean squared error.
+
+    Attributes:
+        prompt: Which instruction it is given (the paper's has a short one of its own).
+        learning_rate: Peak of the cosine (paper: 1e-5 for an 8B model).
+        head_rate: Factor of the head's learning rate.
+        weight_decay, warmup, clip, bf16, checkpoint_minutes: As in behaviour cloning.
+        tokens_per_step: Packed tokens of one step.
+        tree_tokens: Larger trees are cut into sub-trees of about this many tokens, which repeat their trunk.
+        epochs: Passes over the labels at most.
+        max_minutes: Budget in minutes; 0 for none.
+        ranking: Weight of the sibling ranking loss; 0 for none.
+        evaluations: How often the model is measured on dev; the best one is kept.
+    """
+
+    prompt: Literal["short", "full"] = "short"
+    learning_rate: Rate = 3e-4
+    head_rate: Rate = 3.0
+    weight_decay: Annotated[float, Meta(ge=0)] = 0.05
+    warmup: Share = 0.05
+    clip: Rate = 1.0
+    bf16: bool = True
+    tokens_per_step: Positive = 5_000
+    tree_tokens: Positive = 1_500
+    epochs: Rate = 3.0
+    max_minutes: Minutes = 0.0
+    ranking: Annotated[float, Meta(ge=0)] = 0.0
+    evaluations: Positive = 8
+    checkpoint_minutes: Rate = 3.0
+
+
+class EvaluateSection(_Section, frozen=True, kw_only=True):
+    """Results on test tasks.
+
+    Attributes:
+        methods: Which searches are run; `best-of-n-at-cost` needs `beam`.
+        n: Trajectories of Best-of-N.
+        beam_width, beam_samples: W1 and W2.
+        temperature: Of sampling.
+        max_tokens: Tokens of a reply.
+        parallel: Episodes at once in one process.
+        chunk: Tasks in one run file.
+        processes: Worker processes.
+        max_n_at_cost: Largest N of Best-of-N at the beam's cost.
+        draws: Bootstrap draws.
+        sibling_states: States at which siblings are rolled out.
+        sibling_samples: Actions sampled at each of these states.
+        sibling_rollouts: Fresh rollouts of each sibling (at least 8 for a usable mean).
+        sibling_difference: Smallest difference of mean outcomes that makes a pair.
+    """
+
+    methods: tuple[Literal["greedy", "single", "best-of-n", "beam", "beam-random", "best-of-n-at-cost"], ...] = (
+        "greedy",
+        "single",
+        "best-of-n",
+        "beam",
+        "beam-random",
+        "best-of-n-at-cost",
+    )
+    n: Positive = 5
+    beam_width: Positive = 5
+    beam_samples: Positive = 5
+    temperature: Rate = 0.7
+    max_tokens: Positive = 64
+    parallel: Positive = 32
+    chunk: Positive = 100
+    processes: Positive = 1
+    max_n_at_cost: Positive = 50
+    draws: Positive = 4_000
+    sibling_states: Count = 300
+    sibling_samples: Positive = 8
+    sibling_rollouts: Positive = 8
+    sibling_difference: Share = 0.1
+
+
+class ExportSection(_Section, frozen=True, kw_only=True):
+    """Files for llama.cpp.
+
+    Attributes:
+        gguf: Write the policy as GGUF and check it against the safetensors.
+    """
+
+    gguf: bool = True
+
+
+class Config(_Section, frozen=True, kw_only=True):
+    """A whole pipeline.
+
+    Attributes:
+        name: The models' name, and the default folder `runs-out/NAME`.
+        seed: Of everything random.
+        threads: CPU threads of the models.
+        device: `cpu`, `cuda` or `cuda:N`.
+        environments: What is learnt, one entry for each environment.
+    """
+
+    name: str
+    seed: Count = 0
+    threads: Positive = 2
+    device: str = "cpu"
+    environments: Annotated[tuple[EnvironmentSection, ...], Meta(min_length=1)]
+    collect: CollectSection = CollectSection()
+    tokenizer: TokenizerSection = TokenizerSection()
+    model: ModelSection = ModelSection()
+    sft: SftSection = SftSection()
+    explore: ExploreSection = ExploreSection()
+    label: LabelSection = LabelSection()
+    fit: FitSection = FitSection()
+    evaluate: EvaluateSection = EvaluateSection()
+    export: ExportSection = ExportSection()
+
+    @property
+    def weight_shares(self) -> dict[str, float]:
+        """Each environment's share of the weights."""
+        total = sum(environment.weight for environment in self.environments)
+        return {environment.name: environment.weight / total for environment in self.environments}
+
+
+_NOT_IN_DIGEST = frozenset({"processes", "checkpoint_minutes", "max_minutes"})
+"""Keys that change how long a stage takes, not what it does: a stage may be gone on with under other values."""
+
+
+def digest_of(*parts: Any) -> str:
+    """Identity of settings: 16 hex digits, equal for equal settings (budgets in minutes and processes left out)."""
+    kept = [_without_budgets(msgspec.to_builtins(part)) for part in parts]
+    return hashlib.sha256(msgspec.json.encode(kept, order="sorted")).hexdigest()[:16]
+
+
+def _without_budgets(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _without_budgets(item) for key, item in value.items() if key not in _NOT_IN_DIGEST}
+        case list() | tuple():
+            return [_without_budgets(item) for item in value]
+        case _:
+            return value

@@ -1,0 +1,172 @@
+"""Reads a pipeline's YAML: every mistake ends in one line that names file, line, key and the nearest right spelling."""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
+
+import msgspec
+import yaml
+
+from agentrm_models.errors import DataError, UsageError
+from agentrm_trainer.config import Config
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+class _Place(NamedTuple):
+    source: str
+    lines: dict[str, int]
+
+    def of(self, key: str) -> str:
+        """`file, line N` of a key, or of the nearest key around it."""
+        while key and key not in self.lines:
+            key = key.rpartition(".")[0]
+        return f"{self.source}, line {self.lines[key]}" if key in self.lines else self.source
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of the recipes that come with the package."""
+    return tuple(sorted(file.stem for file in RECIPES.glob("*.yaml")))
+
+
+def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
+    """Read a recipe by name or a YAML file by path, then apply `key=value` overrides (dotted keys).
+
+    Raises:
+        UsageError: No such recipe, an unknown key, a wrong type or a wrong override.
+        DataError: The file cannot be read or is not YAML.
+    """
+    path = find_config(source)
+    place = _Place(str(path), {})
+    data = _parse(path, place.lines)
+    if not isinstance(data, dict):
+        raise UsageError(f"{path} is not a mapping of settings")
+    _refuse_unknown(data, Config, "", place)
+    for override in overrides:
+        _override(data, override)
+    try:
+        return msgspec.convert(data, Config, strict=True)
+    except msgspec.ValidationError as error:
+        raise _wrong_value(error, place) from None
+
+
+def find_config(source: str) -> Path:
+    """The file of a recipe's name or of a path."""
+    if (RECIPES / f"{source}.yaml").is_file():
+        return RECIPES / f"{source}.yaml"
+    path = Path(source)
+    if path.is_file():
+        return path
+    near = get_close_matches(source, recipe_names(), n=1, cutoff=0.5)
+    hint = f"Did you mean {near[0]!r}?" if near else f"Recipes: {', '.join(recipe_names())}."
+    raise UsageError(f"--config {source[:200]!r} is neither a recipe nor a file", hint)
+
+
+def _parse(path: Path, lines: dict[str, int]) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise DataError(f"{path}, line {line}: not valid YAML: {error.problem}") from None
+    if root is not None:
+        _note_lines(root, "", lines)
+    return data
+
+
+def _note_lines(node: yaml.Node, key: str, lines: dict[str, int]) -> None:
+    match node:
+        case yaml.MappingNode(value=pairs):
+            for name, value in pairs:
+                inner = f"{key}.{name.value}" if key else str(name.value)
+                lines[inner] = name.start_mark.line + 1
+                _note_lines(value, inner, lines)
+        case yaml.SequenceNode(value=items):
+            for number, item in enumerate(items):
+                lines[f"{key}.{number}"] = item.start_mark.line + 1
+                _note_lines(item, f"{key}.{number}", lines)
+        case _:
+            pass
+
+
+def _refuse_unknown(data: Any, kind: type, key: str, place: _Place) -> None:
+    if not isinstance(data, dict):
+        return
+    hints = get_type_hints(kind)
+    for name, value in data.items():
+        inner = f"{key}.{name}" if key else str(name)
+        if name not in hints:
+            raise UsageError(f"{place.of(inner)}: unknown key {inner[:120]!r}", nearest(str(name), tuple(hints)))
+        section, many = _section(hints[name])
+        if section is not None:
+            for number, item in enumerate(value if many and isinstance(value, list) else [value]):
+                _refuse_unknown(item, section, f"{inner}.{number}" if many else inner, place)
+
+
+def _section(hint: Any) -> tuple[type | None, bool]:
+    """The struct a hint stands for, and whether it stands for a sequence of them."""
+    if isinstance(hint, type) and not isinstance(hint, types.GenericAlias) and issubclass(hint, msgspec.Struct):
+        return hint, False
+    if get_origin(hint) is tuple:
+        return _section(get_args(hint)[0])[0], True
+    return None, False
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """A remedy that offers the nearest right spelling, or lists what there is."""
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    key, found, text = override.partition("=")
+    if not found or not key:
+        raise UsageError(f"--set {override[:120]!r} is not KEY=VALUE", "Write for example --set sft.max_minutes=5.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UsageError(f"--set {key}: {text[:80]!r} is not a YAML value") from None
+    *path, last = key.split(".")
+    target: Any = data
+    kind: Any = Config
+    for name in path:
+        target, kind = _descend(target, kind, name, key)
+    if isinstance(target, list):
+        target[_index(target, last, key)] = value
+        return
+    hints = get_type_hints(kind)
+    if last not in hints:
+        raise UsageError(f"--set: unknown key {key[:120]!r}", nearest(last, tuple(hints)))
+    target[last] = value
+
+
+def _descend(target: Any, kind: Any, name: str, key: str) -> tuple[Any, Any]:
+    if isinstance(target, list):
+        return target[_index(target, name, key)], kind
+    hints = get_type_hints(kind)
+    if name not in hints:
+        raise UsageError(f"--set: unknown key {key[:120]!r}", nearest(name, tuple(hints)))
+    section, many = _section(hints[name])
+    if section is None:
+        raise UsageError(f"--set: {name!r} in {key[:120]!r} has no keys inside")
+    return target.setdefault(name, [] if many else {}), section
+
+
+def _index(items: list[Any], name: str, key: str) -> int:
+    if not (name.isascii() and name.isdigit() and int(name) < len(items)):
+        raise UsageError(f"--set {key[:120]}: {name[:40]!r} is not a place in a list of {len(items)}")
+    return int(name)
+
+
+def _wrong_value(error: msgspec.ValidationError, place: _Place) -> UsageError:
+    cause, _, at = str(error).partition(" - at `$")
+    key = re.sub(r"\[(\d+)\]", r".\1", at.rstrip("`")).lstrip(".")
+    return UsageError(f"{place.of(key)}: {key or 'the file'}: {cause[:1].lower()}{cause[1:]}")

@@ -1,0 +1,151 @@
+"""What both training stages share: optimiser, schedule, one guarded step, and checkpoints without pickle."""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from agentrm_models.errors import DivergedError
+from agentrm_trainer.workspace import read_json, replace_folder, write_json
+
+
+class OptimiserSettings(Protocol):
+    """The keys that both training sections have."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Peak rate."""
+        ...
+
+    @property
+    def weight_decay(self) -> float:
+        """Of matrices."""
+        ...
+
+    @property
+    def warmup(self) -> float:
+        """Share of the budget."""
+        ...
+
+    @property
+    def clip(self) -> float:
+        """Largest norm of the gradient."""
+        ...
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """How far training may go; 0 stands for no limit, and one of the three must be given."""
+
+    tokens: int = 0
+    minutes: float = 0.0
+    epochs: float = 0.0
+
+    def share(self, tokens: int, minutes: float, epochs: float) -> float:
+        """The share of whichever limit is nearest; 1 or more ends training."""
+        pairs = ((tokens, self.tokens), (minutes, self.minutes), (epochs, self.epochs))
+        return max((used / limit for used, limit in pairs if limit), default=1.0)
+
+
+class Trainer:
+    """A model with its optimiser: one step at a time, at a rate that follows the budget.
+
+    Args:
+        model: The model to train.
+        settings: Rates, decay, clipping.
+        fast: Names of parameters (by prefix) whose rate is multiplied.
+        factor: By how much.
+    """
+
+    def __init__(self, model: nn.Module, settings: OptimiserSettings, fast: str = "", factor: float = 1.0) -> None:
+        self.model = model
+        self._settings = settings
+        groups: dict[tuple[float, float], list[Tensor]] = {}
+        for name, parameter in model.named_parameters():
+            decay = settings.weight_decay if parameter.ndim > 1 else 0.0
+            speed = factor if fast and name.startswith(fast) else 1.0
+            groups.setdefault((decay, speed), []).append(parameter)
+        self._speeds = [speed for _, speed in groups]
+        self.optimiser = torch.optim.AdamW(
+            [{"params": members, "weight_decay": decay} for (decay, _), members in groups.items()],
+            lr=settings.learning_rate,
+            betas=(0.9, 0.95),
+            fused=True,
+        )
+
+    def step(self, loss: Tensor, share: float) -> float:
+        """Take one optimiser step at this share of the budget and return the loss.
+
+        Raises:
+            DivergedError: The loss or the gradient is not finite.
+        """
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self._settings.clip)
+        value = float(loss.detach())
+        if not (math.isfinite(value) and math.isfinite(float(norm))):
+            raise DivergedError(f"the loss is {value}, its gradient's norm {float(norm)}", "Lower the learning rate.")
+        rate = self._settings.learning_rate * rate_factor(share, self._settings.warmup)
+        for group, speed in zip(self.optimiser.param_groups, self._speeds, strict=True):
+            group["lr"] = rate * speed
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        return value
+
+
+def rate_factor(share: float, warmup: float) -> float:
+    """Linear rise, then a cosine down to 5 % of the peak."""
+    if share < warmup:
+        return max(share / warmup, 0.02)
+    along = min(1.0, (share - warmup) / max(1e-9, 1 - warmup))
+    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * along))
+
+
+def autocast(device: str, bf16: bool) -> AbstractContextManager[Any]:
+    """Compute in bfloat16 where that is wanted; weights and loss stay in float32."""
+    return torch.autocast(device.partition(":")[0], dtype=torch.bfloat16, enabled=bf16)
+
+
+def save_checkpoint(folder: Path, trainer: Trainer, state: Any) -> None:
+    """Write weights, optimiser and position as a whole: safetensors and JSON."""
+    from safetensors.torch import save_file
+
+    new = folder.with_name(f".{folder.name}.new")
+    new.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.detach().contiguous() for name, tensor in trainer.model.named_parameters()}
+    moments = {
+        f"{name}/{key}": value.detach().contiguous()
+        for name, tensor in trainer.model.named_parameters()
+        for key, value in trainer.optimiser.state.get(tensor, {}).items()
+    }
+    save_file(weights, new / "model.safetensors")
+    save_file(moments, new / "optimizer.safetensors")
+    write_json(new / "state.json", state)
+    replace_folder(new, folder)
+
+
+def load_checkpoint(folder: Path, trainer: Trainer, kind: Any) -> Any:
+    """Read a checkpoint back into a trainer and return its state, or None where there is none.
+
+    Raises:
+        DataError: It is damaged.
+    """
+    old = folder.with_name(f".{folder.name}.old")
+    source = folder if folder.exists() else old
+    if not source.exists():
+        return None
+    from safetensors.torch import load_file
+
+    state = read_json(source / "state.json", kind)
+    weights, moments = load_file(source / "model.safetensors"), load_file(source / "optimizer.safetensors")
+    with torch.no_grad():
+        for name, tensor in trainer.model.named_parameters():
+            tensor.copy_(weights[name])
+            found = {key.rpartition("/")[2]: value for key, value in moments.items() if key.rpartition("/")[0] == name}
+            if found:
+                trainer.optimiser.state[tensor] = found
+    return state

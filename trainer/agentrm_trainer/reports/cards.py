@@ -1,0 +1,76 @@
+"""Model cards: what a saved model is, what made it, and what it can do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import yaml
+
+from agentrm_trainer.config import Config
+
+_HEAD = """\
+---
+license: apache-2.0
+library_name: transformers
+tags: [agents, text-environments, {tag}]
+---
+"""
+
+
+def policy_card(config: Config, figures: dict[str, Any]) -> str:
+    """The card of a cloned policy, written when it is saved; the report stage adds results."""
+    origin = f"`{config.sft.init_from}`, fine-tuned" if config.sft.init_from else "a Llama-form model from scratch"
+    return "\n".join(
+        [
+            _HEAD.format(tag="policy"),
+            f"# {config.name}: policy",
+            "",
+            f"{origin[:1].upper()}{origin[1:]}, trained by behaviour cloning on expert trajectories of "
+            f"{_environments(config)}. It answers with one thought and one action.",
+            "",
+            f"- Parameters: {figures['parameters']:,}",
+            f"- Tokens read in training: {figures['tokens']:,} in {figures['steps']:,} steps",
+            f"- Instruction it was trained with: `{config.sft.prompt}`",
+            *_common(config, "sft"),
+        ]
+    )
+
+
+def reward_card(config: Config, figures: dict[str, Any]) -> str:
+    """The card of an explicit reward model, written when it is saved; the report stage adds results."""
+    label = config.label
+    rule = "all acted states, rollouts included" if label.variant == "all" else f"states with N ≥ {label.min_visits}"
+    return "\n".join(
+        [
+            _HEAD.format(tag="reward-model"),
+            f"# {config.name}: reward model",
+            "",
+            "`AutoModelForSequenceClassification` with one bias-free output: it reads goal, history, thought and "
+            f"action and predicts the return. Trained on trees explored in {_environments(config)}.",
+            "",
+            f"- Parameters: {figures['parameters']:,}",
+            f"- Labels: {figures['labels']:,} ({rule}) of {figures['trees']:,} trees, mean squared error",
+            f"- Instruction it was trained with: `{config.fit.prompt}`",
+            *_common(config, "fit"),
+        ]
+    )
+
+
+def _environments(config: Config) -> str:
+    return ", ".join(section.name for section in config.environments)
+
+
+def _common(config: Config, stage: str) -> list[str]:
+    settings = yaml.safe_dump(msgspec.to_builtins(getattr(config, stage)), sort_keys=False, allow_unicode=True)
+    return [
+        f"- Seed: {config.seed}",
+        f"- Command: `agentrm-train pipeline --config {config.name}`",
+        "",
+        "## Settings of the training stage",
+        "",
+        "```yaml",
+        settings.rstrip(),
+        "```",
+        "",
+    ]

@@ -1,0 +1,210 @@
+"""Stage `sft`: behaviour cloning of the expert's turns, packed without padding, with dev probes on the way."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from agentrm_models.errors import UsageError
+from agentrm_trainer.backbone import load_policy_model, new_policy, prepare_for_training, save_model
+from agentrm_trainer.collect import Trajectory, read_trajectories
+from agentrm_trainer.config import Config, digest_of
+from agentrm_trainer.examples import Example, ExampleStream, StreamPosition, encode_trajectories
+from agentrm_trainer.optimisation import Budget, Trainer, autocast, load_checkpoint, save_checkpoint
+from agentrm_trainer.packed_attention import Sequences
+from agentrm_trainer.probe import probe_greedy
+from agentrm_trainer.reports.cards import policy_card
+from agentrm_trainer.synthetic import action_words
+from agentrm_trainer.tokenizer import load_tokenizer, train_tokenizer
+from agentrm_trainer.workspace import StageFolder, Workspace, replace_folder
+
+
+class SftState(msgspec.Struct):
+    """Where training stands.
+
+    Attributes:
+        tokens: Tokens read.
+        next_probe: Tokens at which the next dev probe is due.
+    """
+
+    position: StreamPosition = msgspec.field(default_factory=StreamPosition)
+    step: int = 0
+    tokens: int = 0
+    loss: float = 0.0
+    next_probe: int = 0
+    probes: list[dict[str, float]] = msgspec.field(default_factory=list)
+
+
+def sft(workspace: Workspace) -> None:
+    """Run the stage: `policy/` is the trained model."""
+    config = workspace.config
+    upstream = workspace.done("collect").digest
+    folder = workspace.stage("sft", digest_of(upstream, config.tokenizer, config.model, config.sft, config.seed))
+    if folder.open(workspace.resume):
+        return
+    torch.set_num_threads(config.threads)
+    SftRun(workspace, folder).run()
+
+
+class SftRun:
+    """One sitting of behaviour cloning."""
+
+    def __init__(self, workspace: Workspace, folder: StageFolder) -> None:
+        self._workspace, self._folder, self._config = workspace, folder, workspace.config
+        section = self._config.sft
+        self._budget = Budget(section.max_tokens, section.max_minutes, section.max_epochs)
+        if self._budget == Budget():
+            raise UsageError("sft: no budget", "Set sft.max_tokens, sft.max_minutes or sft.max_epochs.")
+        collected = workspace.folder("collect")
+        trajectories = read_trajectories(collected / "train.jsonl")
+        self._tokenizer = _tokenizer(self._config, folder.path, trajectories)
+        model = _model(self._config, self._tokenizer)
+        self._trainer = Trainer(prepare_for_training(model, self._config.device), section)
+        self._state = load_checkpoint(folder.path / "checkpoint", self._trainer, SftState) or SftState(
+            next_probe=section.probe_tokens
+        )
+        self._stream, self._epoch_size = self._make_stream(trajectories)
+        held_out = encode_trajectories(
+            self._tokenizer, read_trajectories(collected / "held_out.jsonl"), self._config.model.context
+        )
+        self._held_out = [example for example in held_out if example is not None][:200]
+
+    def _make_stream(self, trajectories: Sequence[Trajectory]) -> tuple[ExampleStream, float]:
+        weight_of = {section.name: section.weight for section in self._config.environments}
+        encoded = encode_trajectories(self._tokenizer, trajectories, self._config.model.context)
+        pairs = [
+            (example, weight_of.get(trajectory.environment, 1.0))
+            for example, trajectory in zip(encoded, trajectories, strict=True)
+            if example is not None
+        ]
+        if not pairs:
+            raise UsageError("no trajectory fits the context", "Raise model.context.")
+        if len(pairs) < len(encoded):
+            self._workspace.display.say(f"sft: {len(encoded) - len(pairs)} trajectories are longer than the context")
+        examples, weights = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        stream = ExampleStream(
+            examples, weights, self._tokenizer, action_words(trajectories), self._config.seed, self._state.position
+        )
+        return stream, sum(weights)
+
+    def run(self) -> None:
+        """Train until the budget is used, then save the model."""
+        state, section = self._state, self._config.sft
+        last_save = self._folder.minutes
+        with self._workspace.display.task("sft") as task:
+            while (share := self._share()) < 1:
+                self._step(share)
+                task.update(share, f"loss {state.loss:.3f}, {state.tokens / 1e6:.2f}M tokens")
+                if section.probe_tokens and state.tokens >= state.next_probe:
+                    state.next_probe += section.probe_tokens
+                    self._probe()
+                if self._workspace.stopping or self._folder.minutes - last_save > section.checkpoint_minutes:
+                    self._save()
+                    last_save = self._folder.minutes
+                    self._workspace.check_stop()
+            task.update(1.0)
+        self._finish()
+
+    def _share(self) -> float:
+        position = self._state.position
+        epochs = position.epoch + position.index / max(1.0, self._epoch_size)
+        return self._budget.share(self._state.tokens, self._folder.minutes, epochs)
+
+    def _step(self, share: float) -> None:
+        state, section = self._state, self._config.sft
+        until = section.synthetic_until
+        synthetic = section.synthetic_share * max(0.0, 1 - share / until) if until else 0.0
+        batch = self._stream.next_batch(section.tokens_per_step, synthetic)
+        loss = cloning_loss(self._trainer.model, batch, self._config.device, section.bf16)
+        value = self._trainer.step(loss, share)
+        state.step += 1
+        state.tokens += sum(len(example.ids) for example in batch)
+        state.loss = value if state.step == 1 else 0.95 * state.loss + 0.05 * value
+        if state.step % 50 == 0:
+            self._folder.log(step=state.step, tokens=state.tokens, loss=round(state.loss, 5), share=round(share, 4))
+
+    def _probe(self) -> None:
+        section = self._config.sft
+        loss = self._held_out_loss()
+        success = probe_greedy(self._workspace, self._trainer.model, self._tokenizer, section.probe_tasks)
+        self._state.probes.append({"tokens": self._state.tokens, "held_out_loss": loss, **success})
+        self._folder.log(probe=True, tokens=self._state.tokens, held_out_loss=round(loss, 5), **success)
+        shown = ", ".join(f"{name} {value:.2f}" for name, value in success.items())
+        self._workspace.display.say(
+            f"sft: {self._state.tokens / 1e6:.1f}M tokens, held-out loss {loss:.3f}, dev greedy: {shown}"
+        )
+
+    def _held_out_loss(self) -> float:
+        total, count = 0.0, 0
+        with torch.no_grad():
+            for first in range(0, len(self._held_out), 8):
+                batch = self._held_out[first : first + 8]
+                learnt = sum(int(example.learnt.sum()) for example in batch)
+                if learnt:
+                    loss = cloning_loss(self._trainer.model, batch, self._config.device, self._config.sft.bf16)
+                    total, count = total + float(loss) * learnt, count + learnt
+        return total / count if count else float("nan")
+
+    def _save(self) -> None:
+        save_checkpoint(self._folder.path / "checkpoint", self._trainer, self._state)
+        self._folder.save_clock()
+
+    def _finish(self) -> None:
+        self._save()
+        if self._config.sft.probe_tokens:
+            self._probe()
+        figures = {
+            "tokens": self._state.tokens,
+            "steps": self._state.step,
+            "parameters": sum(tensor.numel() for tensor in self._trainer.model.parameters()),
+            "probes": self._state.probes,
+        }
+        card = policy_card(self._config, figures)
+        save_model(self._folder.path / "policy", self._trainer.model, self._tokenizer, self._config.sft.prompt, card)
+        self._folder.finish(**figures)
+
+
+def _tokenizer(config: Config, path: Path, trajectories: Sequence[Trajectory]) -> Any:
+    if config.sft.init_from:
+        return load_tokenizer(config.sft.init_from)
+    folder = path / "tokenizer"
+    if not folder.exists():
+        shuffled = list(trajectories)
+        random.Random(f"tokenizer/{config.seed}").shuffle(shuffled)
+        tokenizer = train_tokenizer(shuffled, config.tokenizer.vocabulary, config.tokenizer.texts, config.model.context)
+        new = path / ".tokenizer.new"
+        tokenizer.save_pretrained(new)
+        replace_folder(new, folder)
+    return load_tokenizer(folder)
+
+
+def _model(config: Config, tokenizer: Any) -> Any:
+    if config.sft.init_from:
+        return load_policy_model(config.sft.init_from)
+    return new_policy(config.model, tokenizer, config.seed)
+
+
+def cloning_loss(model: Any, batch: Sequence[Example], device: str, bf16: bool) -> Tensor:
+    """Mean cross-entropy of the learnt tokens of a batch, laid end to end (a float32 scalar)."""
+    lengths = [len(example.ids) for example in batch]
+    ids = torch.cat([torch.from_numpy(example.ids).long() for example in batch]).to(device)
+    positions = torch.cat([torch.arange(length) for length in lengths]).to(device)
+    learnt = torch.cat([torch.from_numpy(example.learnt) for example in batch])
+    first = torch.zeros(len(learnt), dtype=torch.bool)
+    first[torch.tensor([0, *lengths[:-1]]).cumsum(0)] = True
+    targets = (learnt & ~first).nonzero()[:, 0].to(device)
+    with autocast(device, bf16):
+        hidden = model.get_decoder()(
+            input_ids=ids[None], position_ids=positions[None], use_cache=False, layout=Sequences(lengths)
+        ).last_hidden_state
+        logits = model.get_output_embeddings()(hidden[0, targets - 1])
+    if len(targets) == 0:
+        return logits.float().sum()
+    return F.cross_entropy(logits.float(), ids[targets])
