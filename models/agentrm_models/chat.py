@@ -67,6 +67,7 @@ class ChatEncoder:
         self._special = tuple(token for token in tokenizer.all_special_tokens if token)
         self._root = _Prefix((), "", None)
         self._characters = 0
+        self._breaks: dict[int, bool] = {}
         self._system_works = self._try_render((Message("system", "s"), Message("user", "u"))) is not None
         self._tails = self._find_tails()
         self.end_of_turn = self._find_end_of_turn()
@@ -106,6 +107,13 @@ class ChatEncoder:
         """The text of sampled ids, without special tokens."""
         text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
+
+    def breaks_line(self, token: int) -> bool:
+        """Whether a token's text contains a line break."""
+        known = self._breaks.get(token)
+        if known is None:
+            known = self._breaks[token] = "\n" in self.decode([token])
+        return known
 
     def _extend(self, parent: _Prefix, message: Message) -> _Prefix:
         messages = (*parent.messages, message)

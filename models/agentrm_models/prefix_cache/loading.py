@@ -1,0 +1,199 @@
+"""Reading model folders: safetensors only, and one clear line for every way a folder can be wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+from agentrm_models.errors import DataError, MemoryExhaustedError
+from agentrm_models.messages import PromptStyle
+from agentrm_models.weight_files import check_safetensors
+
+Purpose: TypeAlias = Literal["policy", "reward"]
+
+SETTINGS_FILE = "agentrm.json"
+"""Optional file of a model folder; its key `prompt` (`full` or `short`) says which instruction the model was given."""
+
+
+class LoadedModel(NamedTuple):
+    """A model folder in memory.
+
+    Attributes:
+        model: A `transformers` model in evaluation mode.
+        tokenizer: Its tokenizer.
+        digest: First 16 hex digits of the SHA-256 of the weight files.
+        prompt: The instruction it was trained with, or None where the folder does not say.
+    """
+
+    model: Any
+    tokenizer: Any
+    digest: str
+    prompt: PromptStyle | None
+
+
+def load_folder(path: Path, purpose: Purpose, device: str, threads: int, trust_remote_code: bool) -> LoadedModel:
+    """Load a folder as a causal language model (policy) or a one-output sequence classifier (reward model).
+
+    Args:
+        device: `auto` takes a GPU where there is one; otherwise a torch device name.
+        threads: Threads torch computes with; 0 leaves torch's choice.
+        trust_remote_code: Run Python code from the folder.
+
+    Raises:
+        DataError: The folder is missing, incomplete, cut off or of another kind.
+        MemoryExhaustedError: The weights do not fit.
+    """
+    import torch
+
+    weights = _weight_files(path)
+    prompt = _read_prompt(path)
+    if threads > 0:
+        torch.set_num_threads(threads)
+    target = choose_device(device)
+    config = _read_config(path, trust_remote_code)
+    _check_kind(path, config, purpose)
+    model = _read_model(path, config, purpose, trust_remote_code, target)
+    return LoadedModel(model, _read_tokenizer(path, trust_remote_code), _digest(weights), prompt)
+
+
+def choose_device(name: str) -> Any:
+    """The torch device of this name; `auto` takes the first GPU where there is one.
+
+    Raises:
+        DataError: There is no such device.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise DataError(f"Device {name} is not usable here", "Use --device cpu or auto.") from error
+    return device
+
+
+def digest_of_weights(model: Any) -> str:
+    """First 16 hex digits of the SHA-256 of a model in memory, over its parameters in order."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, weight in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def _weight_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        raise DataError(f"{path}: there is no such model folder")
+    if not (path / "config.json").is_file():
+        raise DataError(f"{path}: no config.json, so this is not a Transformers model folder")
+    weights = sorted(path.glob("*.safetensors"))
+    if not weights:
+        other = " (pickled weights are never read)" if [*path.glob("*.bin"), *path.glob("*.pt")] else ""
+        raise DataError(f"{path}: no .safetensors weights{other}", "Save the model with safe_serialization.")
+    for file in weights:
+        check_safetensors(file)
+    return weights
+
+
+def _read_prompt(path: Path) -> PromptStyle | None:
+    file = path / SETTINGS_FILE
+    if not file.is_file():
+        return None
+    try:
+        prompt: PromptStyle | None = json.loads(file.read_text("utf-8")).get("prompt")
+    except (ValueError, AttributeError, OSError) as error:
+        raise DataError(f"{file}: not a JSON object") from error
+    if prompt is not None and prompt not in get_args(PromptStyle):
+        raise DataError(f"{file}: prompt is {prompt!r}", "It is 'full' or 'short'.")
+    return prompt
+
+
+def _digest(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+def _read_config(path: Path, trust_remote_code: bool) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code, local_files_only=True)
+    except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path / 'config.json'}: {first_line(error)}") from error
+
+
+def _check_kind(path: Path, config: Any, purpose: Purpose) -> None:
+    kinds = tuple(getattr(config, "architectures", None) or ())
+    classifier = any("SequenceClassification" in kind for kind in kinds)
+    if purpose == "policy" and classifier:
+        raise DataError(f"{path}: {kinds[0]} is a reward model, not a policy", "Give it with --reward.")
+    if purpose == "policy":
+        return
+    if kinds and not classifier:
+        raise DataError(f"{path}: {kinds[0]} is not a sequence classifier", "A reward model has a score head.")
+    if config.num_labels != 1:
+        raise DataError(f"{path}: the reward model has {config.num_labels} outputs, one is needed (num_labels=1)")
+
+
+def _read_model(path: Path, config: Any, purpose: Purpose, trust_remote_code: bool, device: Any) -> Any:
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+    from transformers.utils import logging
+
+    auto = AutoModelForCausalLM if purpose == "policy" else AutoModelForSequenceClassification
+    dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        model, report = auto.from_pretrained(
+            path,
+            config=config,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+        model = model.to(device).eval()
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise MemoryExhaustedError(f"{path}: the weights do not fit into memory", "Take a smaller model.") from error
+    except SafetensorError as error:
+        raise DataError(f"{path}: a weight file is cut off or damaged ({first_line(error)})") from error
+    except (ValueError, OSError, RuntimeError, KeyError, TypeError, AttributeError, ImportError) as error:
+        raise DataError(f"{path}: {first_line(error)}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
+    if missing := sorted(report["missing_keys"]):
+        raise DataError(
+            f"{path}: the weights lack {missing[0]}" + (f" and {len(missing) - 1} more" * (len(missing) > 1))
+        )
+    return model
+
+
+def _read_tokenizer(path: Path, trust_remote_code: bool) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code, local_files_only=True)
+    except Exception as error:  # the tokenizers library raises bare Exception for damaged files
+        raise DataError(f"{path}: no usable tokenizer ({first_line(error)})") from error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, shortened."""
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:200].rstrip(". ")

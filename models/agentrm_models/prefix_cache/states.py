@@ -1,0 +1,74 @@
+"""What both backends, with and without a prefix cache, offer to policies and reward models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Rows: TypeAlias = Sequence[int]
+
+
+class Architecture(NamedTuple):
+    """The parts of a model that the backends call.
+
+    Attributes:
+        model: The whole `transformers` model.
+        backbone: Its layers; gives `last_hidden_state`.
+        head: Hidden states (rows, width) to outputs (rows, vocabulary) or (rows, 1); None where only the whole model
+            knows how (encoders with a pooler).
+        context_length: Tokens the model can read; 0 where there is no limit.
+    """
+
+    model: Any
+    backbone: Any
+    head: Callable[[Tensor], Tensor] | None
+    context_length: int
+
+
+class Decoding(Protocol):
+    """Branches that grow from prompts, a token at a time."""
+
+    @property
+    def first(self) -> Tensor:
+        """Outputs after each prompt (prompts, vocabulary)."""
+        ...
+
+    def step(self, rows: Rows, tokens: Rows) -> Tensor:
+        """Append `tokens[i]` to branch `rows[i]` and give the outputs after it (rows, vocabulary)."""
+        ...
+
+    def close(self) -> None:
+        """End the branches; what a cache wants to keep, it keeps now."""
+        ...
+
+
+class Backend(Protocol):
+    """Outputs for token sequences."""
+
+    @property
+    def computed(self) -> int:
+        """Rows that went through the layers so far, padding included."""
+        ...
+
+    def outputs(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """Outputs after the last token of each sequence (sequences, outputs)."""
+        ...
+
+    def decode(self, prompts: Sequence[Sequence[int]], counts: Rows, limits: Rows) -> Decoding:
+        """Start `counts[i]` branches of at most `limits[i]` tokens after `prompts[i]`, numbered in order."""
+        ...
+
+
+def architecture_of(model: Any) -> Architecture:
+    """Find layers and head of a causal language model or sequence classifier."""
+    config = model.config.get_text_config() if hasattr(model.config, "get_text_config") else model.config
+    length = next((int(n) for name in _LENGTHS if (n := getattr(config, name, None))), 0)
+    backbone = getattr(model, model.base_model_prefix, None)
+    head = getattr(model, "score", None) or model.get_output_embeddings()
+    return Architecture(model, backbone, head if backbone is not None else None, length)
+
+
+_LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length")

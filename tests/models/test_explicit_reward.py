@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_models import save_model, tiny_policy_model, tiny_reward_model, tiny_tokenizer
+
+from agentrm_models.chat import ChatEncoder
+from agentrm_models.errors import DataError, MemoryExhaustedError
+from agentrm_models.messages import Conversation, Message
+from agentrm_models.rewards.base import ScoreGroup
+from agentrm_models.rewards.explicit import ExplicitReward
+
+TOKENIZER = tiny_tokenizer()
+FAMILIES = ("llama", "qwen2", "gpt2", "gpt_neo", "mistral")
+
+
+def siblings(count: int, steps: int = 2) -> tuple[Conversation, ...]:
+    history = [Message("user", "Goal: the red key.")]
+    for step in range(steps):
+        history += [Message("assistant", f"Action: go {step}"), Message("user", f"You see a blue door. {step}")]
+    return tuple((*history, Message("assistant", f"Action: pick up {'the ball ' * k}")) for k in range(count))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_scores_equal_the_library_on_single_rows(family: str, use_cache: bool) -> None:
+    model = tiny_reward_model(family)
+    reward = ExplicitReward(model, TOKENIZER, use_cache=use_cache)
+    items = siblings(4) + siblings(2, 5)
+    found = reward.score([ScoreGroup(items[:1]), ScoreGroup(items[1:])])
+    assert [len(group) for group in found] == [1, 5]
+    encoder = ChatEncoder(TOKENIZER)
+    with torch.inference_mode():
+        expected = [float(model(torch.tensor([encoder.ids(item)])).logits) for item in items]
+    assert [value for group in found for value in group] == pytest.approx(expected, abs=1e-4)
+    assert max(expected) - min(expected) > 0.05
+
+
+def test_more_than_one_output_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="3 outputs"):
+        ExplicitReward(tiny_reward_model(labels=3), TOKENIZER)
+    folder = save_model(tiny_reward_model(labels=3), TOKENIZER, tmp_path / "reward")
+    with pytest.raises(DataError, match="3 outputs"):
+        ExplicitReward.load(folder)
+
+
+def test_a_policy_folder_is_refused(tmp_path: Path) -> None:
+    folder = save_model(tiny_policy_model(), TOKENIZER, tmp_path / "policy")
+    with pytest.raises(DataError, match="not a sequence classifier"):
+        ExplicitReward.load(folder)
+
+
+@pytest.mark.parametrize("family", ["qwen2", "gpt_neo"])
+def test_foreign_folders_load(family: str, tmp_path: Path) -> None:
+    folder = save_model(tiny_reward_model(family), TOKENIZER, tmp_path / family)
+    reward = ExplicitReward.load(folder, device="cpu")
+    plain = ExplicitReward(tiny_reward_model(family), TOKENIZER, use_cache=False)
+    group = [ScoreGroup(siblings(3))]
+    assert reward.score(group)[0] == pytest.approx(plain.score(group)[0], abs=1e-4)
+    assert reward.traits.prompt == "short"
+
+
+def test_an_encoder_classifier_scores_through_the_whole_model() -> None:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=300, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, num_labels=1
+    )
+    model = BertForSequenceClassification(config).eval()
+    reward = ExplicitReward(model, TOKENIZER)
+    assert reward.notice
+    items = siblings(3)
+    with torch.inference_mode():
+        expected = [float(model(torch.tensor([ChatEncoder(TOKENIZER).ids(item)])).logits) for item in items]
+    assert reward.score([ScoreGroup(items)])[0] == pytest.approx(expected, abs=1e-5)
+
+
+def test_numbers_that_are_not_finite_are_an_error() -> None:
+    model = tiny_reward_model()
+    with torch.no_grad():
+        model.score.weight.fill_(float("nan"))
+    with pytest.raises(DataError, match="gave nan"):
+        ExplicitReward(model, TOKENIZER, name="broken").score([ScoreGroup(siblings(1))])
+
+
+class FakeShortMemory:
+    """A backend that can hold only so many sequences at once."""
+
+    computed = 0
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.calls: list[int] = []
+
+    def outputs(self, sequences: list[list[int]]) -> torch.Tensor:
+        self.calls.append(len(sequences))
+        if len(sequences) > self.room:
+            raise MemoryError
+        return torch.tensor([[float(len(sequence))] for sequence in sequences])
+
+
+def test_out_of_memory_halves_the_batch_and_at_last_says_so() -> None:
+    reward = ExplicitReward(tiny_reward_model(), TOKENIZER, use_cache=False)
+    items = siblings(5)
+    reward._backend = FakeShortMemory(2)  # type: ignore[assignment]
+    lengths = [float(len(ChatEncoder(TOKENIZER).ids(item))) for item in items]
+    assert reward.score([ScoreGroup(items)]) == [lengths]
+    reward._backend = FakeShortMemory(0)  # type: ignore[assignment]
+    with pytest.raises(MemoryExhaustedError, match="even for one sequence"):
+        reward.score([ScoreGroup(items)])
