@@ -246,7 +246,7 @@ def load_policy(
             _check_folder(path, "policy")
             from agentrm_models.policies.transformers import TransformersPolicy
 
-            return TransformersPolicy(
+            return TransformersPolicy.load(
                 path,
                 name=spec,
                 device=device,
@@ -281,7 +281,7 @@ def load_reward(
     _check_folder(path, "reward")
     from agentrm_models.rewards.explicit import ExplicitReward
 
-    return ExplicitReward(
+    return ExplicitReward.load(
         path, name=spec, device=device, threads=threads, cache_bytes=cache_bytes, trust_remote_code=trust_remote_code
     )
 
