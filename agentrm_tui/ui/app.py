@@ -1,0 +1,198 @@
+"""The app: opens the launcher or a run, owns the engines that it starts, and ends them when it is left."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import on, work
+from textual.app import App
+from textual.binding import Binding, BindingType
+
+from agentrm_models.errors import AgentRMError
+from agentrm_tui.engine.link import EngineLink
+from agentrm_tui.runs.plan import RunPlan
+from agentrm_tui.runs.store import RunReader, runs_folder
+from agentrm_tui.ui.palette import ActionCommands
+from agentrm_tui.ui.screens.episode import EpisodeScreen
+from agentrm_tui.ui.screens.launcher import Launcher
+from agentrm_tui.ui.session import Link, Session, Surroundings, plan_of
+
+DEFAULT_THEME = "tokyo-night"
+PLAIN_THEME = "ansi-dark"
+"""For terminals of 16 colours: the terminal's own."""
+
+
+class AgentRMApp(App[int]):
+    """Screens over one or several runs.
+
+    Args:
+        surroundings: Files, engine and clock.
+        plan: Start this run at once.
+        replay: Show this recording at once.
+        attach: Follow this file, which another process may still write.
+        paused: Start `plan` paused.
+    """
+
+    TITLE = "agentrm"
+    CSS_PATH = "styles.tcss"
+    COMMANDS: ClassVar[Any] = {ActionCommands}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "quit", "Quit", show=False, priority=True),
+    ]
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        *,
+        plan: RunPlan | None = None,
+        replay: Path | None = None,
+        attach: Path | None = None,
+        paused: bool = False,
+        tick: bool = True,
+    ) -> None:
+        super().__init__()
+        self.surroundings = surroundings
+        self._plan, self._replay, self._attach, self._paused = plan, replay, attach, paused
+        self._tick = tick
+        self._links: list[Link] = []
+
+    def on_mount(self) -> None:
+        """Open what was asked for."""
+        few_colours = self.console.color_system in ("standard", "windows") and not self.is_headless
+        self.theme = PLAIN_THEME if few_colours else DEFAULT_THEME
+        if self._plan is not None:
+            self._start_run(self._plan, self._paused)
+        elif self._replay is not None:
+            self._open(Session(self._replay, self.surroundings, follow=False))
+        elif self._attach is not None:
+            self._open(Session(self._attach, self.surroundings, follow=True))
+        else:
+            self._open_launcher()
+
+    @on(Launcher.Chosen)
+    def _chosen(self, message: Launcher.Chosen) -> None:
+        self._start_run(message.plan, message.paused)
+
+    @on(Launcher.Replayed)
+    def _replayed(self, message: Launcher.Replayed) -> None:
+        self._open(Session(message.path, self.surroundings, follow=False))
+
+    @on(EpisodeScreen.Left)
+    def _left(self) -> None:
+        if isinstance(self.screen, EpisodeScreen):
+            self._leave(self.screen)
+
+    @on(EpisodeScreen.EngineWanted)
+    def _engine_wanted(self) -> None:
+        if isinstance(self.screen, EpisodeScreen):
+            self._restart(self.screen)
+
+    @work(exclusive=True, group="engine")
+    async def _start_run(self, plan: RunPlan, paused: bool) -> None:
+        link = await self._start_engine(plan, None, paused)
+        if link is not None:
+            self._open(Session(link.run_path, self.surroundings, follow=True, link=link, plan=plan))
+        elif self._plan is not None:
+            self.exit(3)
+
+    @work(exclusive=True, group="engine")
+    async def _restart(self, screen: EpisodeScreen) -> None:
+        """Start an engine that goes on with the file of a screen, and show the file anew."""
+        old = screen.session
+        run = old.feed.state.run
+        plan = old.plan or (plan_of(run) if run is not None else None)
+        if plan is None:
+            self.notify("The run never started: nothing can be gone on with.", severity="warning")
+            return
+        if old.link is not None:
+            await self._close(old.link)
+        link = await self._start_engine(plan, old.path, True)
+        if link is not None:
+            session = Session(link.run_path, self.surroundings, follow=True, link=link, plan=plan)
+            await self.switch_screen(EpisodeScreen(session, tick=self._tick))
+
+    @work
+    async def _leave(self, screen: EpisodeScreen) -> None:
+        """Go back to the launcher, or out where there is none."""
+        link = screen.session.link
+        launcher = next((item for item in self.screen_stack if isinstance(item, Launcher)), None)
+        if launcher is None:
+            if link is not None:
+                await self._close(link)
+            self.exit(0)
+            return
+        self.pop_screen()
+        if link is not None:
+            await self._close(link)
+        launcher.load_runs()
+
+    def _open(self, session: Session) -> None:
+        self.push_screen(EpisodeScreen(session, tick=self._tick))
+
+    def _open_launcher(self) -> None:
+        outside = self.surroundings
+        self.push_screen(Launcher(outside.runs_folder, outside.memory, outside.clock()))
+
+    async def _start_engine(self, plan: RunPlan, resume: Path | None, paused: bool) -> Link | None:
+        try:
+            link = await asyncio.to_thread(self.surroundings.start_engine, plan, resume, paused)
+        except AgentRMError as error:
+            self.notify(str(error), severity="error", markup=False, timeout=30)
+            return None
+        self._links.append(link)
+        return link
+
+    async def _close(self, link: Link) -> None:
+        if link in self._links:
+            self._links.remove(link)
+            await asyncio.to_thread(link.close)
+
+    def close_engines(self) -> None:
+        """End every engine that is still there."""
+        while self._links:
+            self._links.pop().close()
+
+
+def _start_engine(plan: RunPlan, resume: Path | None, paused: bool) -> Link:
+    return EngineLink.start(plan, paused=paused, resume=resume)
+
+
+def real_surroundings() -> Surroundings:
+    """Files of this user, real engines, the wall clock."""
+    from platformdirs import user_config_path
+
+    return Surroundings(
+        open_run=RunReader,
+        start_engine=_start_engine,
+        clock=time.time,
+        runs_folder=runs_folder(),
+        memory=user_config_path("agentrm-tui") / "launcher.json",
+    )
+
+
+def run_app(
+    plan: RunPlan | None = None, *, replay: Path | None = None, attach: Path | None = None, paused: bool = False
+) -> int:
+    """Show the screen until it is left; the process's exit code.
+
+    Args:
+        plan: Start this run at once; None without `replay` and `attach` opens the launcher.
+        replay: A run file to look at.
+        attach: A run file to follow while it grows.
+        paused: Start the plan paused.
+
+    Raises:
+        DataError: `replay` or `attach` is not a run file.
+    """
+    for path in (replay, attach):
+        if path is not None:
+            RunReader(path).poll()
+    app = AgentRMApp(real_surroundings(), plan=plan, replay=replay, attach=attach, paused=paused)
+    try:
+        code = app.run()
+    finally:
+        app.close_engines()
+    return code if code is not None else app.return_code or 0

@@ -1,0 +1,72 @@
+"""What an environment offers (levels, mix), asked of a short-lived child process.
+
+Importing an environment can be slow and can print (minigrid does both), so the screen's process never does it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import msgspec
+
+from agentrm_models.errors import DataError
+from agentrm_tui.environments.registry import make_environment
+
+FIXED_TASKS = 500
+"""Tasks listed at most for environments with a fixed list."""
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """What the launcher needs to know of an environment.
+
+    Attributes:
+        levels: Names of all levels.
+        mix: The levels that seeds cycle through.
+        procedural: Any seed gives a task; otherwise `tasks` lists the ids.
+    """
+
+    name: str
+    summary: str = ""
+    levels: tuple[str, ...] = ()
+    mix: tuple[str, ...] = ()
+    procedural: bool = True
+    tasks: tuple[str, ...] = ()
+
+
+def describe(name: str) -> Offer:
+    """Create the environment and describe it. Raises `UsageError` or `DataError` where that fails."""
+    environment = make_environment(name)
+    traits = environment.traits
+    tasks = () if traits.procedural else tuple(task.id for task in environment.tasks("test", None, FIXED_TASKS))
+    environment.close()
+    return Offer(name, traits.summary, traits.levels, traits.mix or traits.levels, traits.procedural, tasks)
+
+
+async def ask(name: str) -> Offer:
+    """Describe an environment without importing it here.
+
+    Raises:
+        DataError: The child process failed; the message holds its last line.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "agentrm_tui.ui.catalog",
+        name,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    if process.returncode != 0:
+        last = errors.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no message"]
+        raise DataError(f"environment {name!r} cannot be described: {last[0]}")
+    try:
+        return msgspec.json.decode(output.splitlines()[-1], type=Offer)
+    except (msgspec.DecodeError, IndexError) as error:
+        raise DataError(f"environment {name!r} described itself in an unknown way: {error}") from error
+
+
+if __name__ == "__main__":
+    print(msgspec.json.encode(describe(sys.argv[1])).decode())

@@ -1,0 +1,1 @@
+"""The screens: launcher, episode, and the small dialogs over them."""

@@ -1,0 +1,211 @@
+"""The panes of the episode screen: one layout for live runs, attached runs and recordings."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.events import Resize
+from textual.screen import Screen
+from textual.widgets import Footer
+
+from agentrm_models.errors import DataError
+from agentrm_tui.search.tree import NodeId
+from agentrm_tui.ui.actions import find_action
+from agentrm_tui.ui.feed import POLL_SECONDS, Snapshot
+from agentrm_tui.ui.session import Facts, Session
+from agentrm_tui.ui.text import duration, one_line
+from agentrm_tui.ui.views import EpisodeView, view_episode
+from agentrm_tui.ui.widgets.bars import PANES, PaneTabs, Scrubber, TitleBar
+from agentrm_tui.ui.widgets.budget import Budget, activity, loading_words
+from agentrm_tui.ui.widgets.candidates import Candidates
+from agentrm_tui.ui.widgets.picture import PicturePane
+from agentrm_tui.ui.widgets.search_tree import SearchTree
+from agentrm_tui.ui.widgets.transcript import Transcript
+from agentrm_tui.ui.widgets.value_plot import ValuePlot
+
+WIDE, TALL = 100, 30
+"""From this size on all panes are shown at once."""
+
+
+class EpisodePanes(Screen[None]):
+    """Polls the session on a timer and hands one view to all panes."""
+
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (WIDE, "-wide"), (160, "-broad")]
+    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-low"), (TALL, "-tall")]
+    AUTO_FOCUS: ClassVar[str | None] = "#candidates"
+
+    def __init__(self, session: Session, *, tick: bool = True) -> None:
+        super().__init__()
+        self.session = session
+        self.snapshot: Snapshot | None = None
+        self.view: EpisodeView | None = None
+        self.selected: NodeId | None = None
+        self.episode = ""
+        self.facts = Facts()
+        self._tick = tick
+        self._drawn: tuple[object, ...] = ()
+        self._faults = 0
+        self._opened_at: float | None = None
+
+    def compose(self) -> ComposeResult:
+        """Title, panes, scrubber (recordings), budget, keys."""
+        yield TitleBar(id="title")
+        yield PaneTabs(id="tabs")
+        with Container(id="panes"):
+            with Container(id="left"):
+                yield PicturePane(id="picture")
+                yield ValuePlot(id="values")
+            with Container(id="right"):
+                yield Candidates(id="candidates")
+                yield Transcript(id="transcript")
+                yield SearchTree(id="tree")
+        yield Scrubber(id="scrubber")
+        yield Budget(id="budget")
+        yield Footer(show_command_palette=False, compact=True)
+
+    def on_mount(self) -> None:
+        """Start with the candidates, and look at the file at once."""
+        self.query_one("#scrubber").display = self.session.replay
+        self.show_only("candidates")
+        self.refresh_run()
+        if self.session.replay:
+            self.session.feed.seek(len(self.session.feed.events))
+            self.refresh_run()
+        if self._tick:
+            self.set_interval(POLL_SECONDS, self.refresh_run)
+
+    def on_resize(self, event: Resize) -> None:
+        """Bars are laid out for the width."""
+        self._drawn = ()
+        self.call_after_refresh(self.refresh_run)
+
+    def refresh_run(self) -> None:
+        """Read what is new and paint once."""
+        try:
+            snapshot = self.session.poll()
+        except DataError as error:
+            self.app.exit(error.exit_code, message=str(error))
+            return
+        self.snapshot = snapshot
+        if self._opened_at is None:
+            self._opened_at = snapshot.now
+        with self.app.batch_update():
+            self._show_episode(snapshot)
+            self._show_bars(snapshot)
+        self._report_faults(snapshot)
+        facts = self.session.facts(snapshot, self.view.id if self.view else "", self.selected)
+        if facts != self.facts:
+            self.facts = facts
+            self.refresh_bindings()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only what applies now is bound, shown and offered."""
+        found = find_action(action)
+        return any(item.applies(self.facts) for item in found) if found else True
+
+    def select(self, node: NodeId | None) -> None:
+        """Select a node (None follows the best path) and repaint."""
+        self.selected = node
+        self._drawn = ()
+        self.refresh_run()
+        if node is not None:
+            self.query_one(SearchTree).reveal(node)
+
+    def show_only(self, pane: str) -> None:
+        """Make a pane the one that small terminals show, and focus it."""
+        for name in PANES:
+            self.query_one(f"#{name}").set_class(name == pane, "-current")
+        for side in ("left", "right"):
+            container = self.query_one(f"#{side}")
+            container.set_class(any(child.id == pane for child in container.children), "-current")
+        self.query_one(PaneTabs).show(pane)
+        self.query_one(f"#{pane}").focus()
+
+    @property
+    def current_pane(self) -> str:
+        """The pane that has the focus, or that small terminals show."""
+        if self.focused is not None and self.focused.id in PANES:
+            return self.focused.id
+        return next((name for name in PANES if self.query_one(f"#{name}").has_class("-current")), "candidates")
+
+    @on(Candidates.Selected)
+    @on(SearchTree.Selected)
+    def _node_selected(self, message: Candidates.Selected | SearchTree.Selected) -> None:
+        self.select(message.node)
+
+    @on(PaneTabs.Picked)
+    def _tab_picked(self, message: PaneTabs.Picked) -> None:
+        self.show_only(message.pane)
+
+    @on(Scrubber.Moved)
+    def _scrubbed(self, message: Scrubber.Moved) -> None:
+        self.session.feed.seek(round(message.share * len(self.session.feed.events)))
+        self.refresh_run()
+
+    def _show_episode(self, snapshot: Snapshot) -> None:
+        state = snapshot.state
+        waiting = self._waiting_words(snapshot)
+        shown = state.episodes.get(self._shown_episode())
+        key = (snapshot.version, shown.id if shown else "", self.selected, waiting if shown is None else "", self.size)
+        if key == self._drawn:
+            if self.view is None or not self.view.candidates:
+                self.query_one(Candidates).show(self.view, waiting)
+            return
+        self._drawn = key
+        if shown is not None and self.selected is not None and self.selected not in shown.tree:
+            self.selected = None
+        self.view = view_episode(shown, self.selected) if shown is not None else None
+        self.query_one(PicturePane).show(self.view)
+        self.query_one(Candidates).show(self.view, waiting)
+        tree = self.query_one(SearchTree)
+        tree.show(self.view)
+        if self.view is not None and self.selected is None:
+            tree.reveal(self.view.focus)
+        self.query_one(Transcript).show(self.view, self.selected is not None)
+        self.query_one(ValuePlot).show(self.view)
+
+    def _shown_episode(self) -> str:
+        if self.session.replay:
+            return self.session.feed.shown_episode()
+        current = self.session.feed.state.current
+        return self.episode or (current.id if current is not None else "")
+
+    def _show_bars(self, snapshot: Snapshot) -> None:
+        state = snapshot.state
+        self.query_one(TitleBar).show(state, self.view, self.session.replay)
+        notice = one_line(self.view.notices[-1]) if self.view is not None and self.view.notices else ""
+        self.query_one(Budget).show(activity(self.session, snapshot), state.ledger, snapshot.elapsed, notice)
+        if self.session.replay:
+            feed = self.session.feed
+            self.query_one(Scrubber).show(snapshot.position, snapshot.total, state.clock, feed.playing, feed.speed)
+
+    def _waiting_words(self, snapshot: Snapshot) -> str:
+        """What an empty table says: what is being loaded and for how long, or what comes next."""
+        status = snapshot.status
+        loading = loading_words(snapshot.state)
+        since = status.since if status is not None and status.since else self._opened_at or snapshot.now
+        elapsed = duration(snapshot.now - since)
+        done = [
+            f"✓ {item.what} {one_line(item.name, 60)} loaded in {duration(item.milliseconds / 1000)}"
+            for item in snapshot.state.loading.values()
+            if item.milliseconds
+        ]
+        if self.session.dead:
+            return "The engine stopped. What was done is in the file; r starts it again."
+        if self.session.replay:
+            return "Nothing proposed yet at this point of the recording."
+        if snapshot.state.run is None and not loading:
+            return f"Starting the engine… {elapsed}"
+        if loading:
+            return "\n".join([*done, f"◌ loading {loading}… {elapsed}"])
+        return "\n".join([*done, "Waiting for the first proposal…"])
+
+    def _report_faults(self, snapshot: Snapshot) -> None:
+        faults = snapshot.state.faults
+        for fault in faults[self._faults :]:
+            text = one_line(f"{fault.message}. {fault.remedy}" if fault.remedy else fault.message)
+            self.notify(text, severity="error" if fault.fatal else "warning", markup=False)
+        self._faults = len(faults)

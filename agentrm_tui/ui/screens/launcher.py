@@ -1,0 +1,312 @@
+"""The launcher: choose what to watch, or a recording to look at again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import msgspec
+from rich.cells import cell_len
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container, Grid, Horizontal, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.screen import Screen
+from textual.suggester import SuggestFromList
+from textual.widget import Widget
+from textual.widgets import Button, Footer, Input, OptionList, Select, Static
+from textual.widgets.option_list import Option
+
+from agentrm_models.errors import AgentRMError, UsageError
+from agentrm_tui.environments.registry import environment_names
+from agentrm_tui.runs.plan import RunPlan
+from agentrm_tui.runs.store import RunSummary, list_runs
+from agentrm_tui.search.settings import ALGORITHMS, Algorithm
+from agentrm_tui.ui import catalog
+from agentrm_tui.ui.choices import (
+    MIX,
+    NUMBER_NAMES,
+    USUAL_NUMBERS,
+    Choices,
+    known_policies,
+    known_rewards,
+    load_choices,
+    plan_from,
+    save_choices,
+    suggest,
+)
+from agentrm_tui.ui.text import fit, number, one_line
+from agentrm_tui.ui.widgets.bars import search_words
+
+RUNS_SHOWN = 100
+_HINTS = {
+    "environment": "The world the agent acts in.",
+    "level": f"One kind of task, or {MIX}: the levels in turn.",
+    "seed": "Any whole number; the same seed is the same task.",
+    "episodes": "How many tasks, one after another.",
+    "policy": "Who proposes actions: a bundled model, a folder, a .gguf, hf:ORG/REPO, http://…, human, expert.",
+    "reward": "Who judges them: a bundled model, a folder of a sequence classifier, random.",
+    "algorithm": "How candidates are searched.",
+    "temperature": "Of sampling; 0 is always the likeliest token.",
+    "recent": "enter replays a run.",
+}
+
+
+class Launcher(Screen[None]):
+    """A form of one line each, and the recent runs beside (or below) it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "start", "Start"),
+        Binding("tab", "app.focus_next", "Next", show=True),
+        Binding("ctrl+p", "app.command_palette", "Commands"),
+        Binding("escape", "quit", "Quit", key_display="esc"),
+        Binding("down", "app.focus_next", "Next", show=False),
+        Binding("up", "app.focus_previous", "Before", show=False),
+    ]
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (110, "-wide")]
+    AUTO_FOCUS: ClassVar[str | None] = "#start"
+
+    class Chosen(Message):
+        """A run was put together."""
+
+        def __init__(self, plan: RunPlan, paused: bool) -> None:
+            self.plan, self.paused = plan, paused
+            super().__init__()
+
+    class Replayed(Message):
+        """A recording was picked."""
+
+        def __init__(self, path: Path) -> None:
+            self.path = path
+            super().__init__()
+
+    def __init__(self, runs_folder: Path, memory: Path, now: float) -> None:
+        super().__init__()
+        self._runs_folder, self._memory, self._now = runs_folder, memory, now
+        self._choices = load_choices(memory)
+        self._offer: catalog.Offer | None = None
+        self._runs: list[RunSummary] = []
+
+    def compose(self) -> ComposeResult:
+        """Title, form, recent runs, hint, keys."""
+        names = environment_names()
+        remembered = self._choices
+        environment = remembered.environment if remembered.environment in names else _first_environment(names)
+        self._choices = msgspec.structs.replace(remembered, environment=environment)
+        policies, rewards = known_policies(), known_rewards()
+        yield Static(
+            Content.assemble(
+                ("agentrm", "bold $accent"), ("  watch a policy search, scored by a reward model", "$text-muted")
+            ),
+            id="title",
+        )
+        with Container(id="launcher"):
+            with VerticalScroll(id="form", can_focus=False) as form:
+                form.border_title = "New run"
+                yield from self._fields(names, policies, rewards)
+            runs = OptionList(id="recent", markup=False)
+            runs.border_title = "Recent runs"
+            yield runs
+        yield Static("", id="hint", markup=False)
+        yield Footer(show_command_palette=False, compact=True)
+
+    def _fields(self, names: tuple[str, ...], policies: list[str], rewards: list[str]) -> ComposeResult:
+        kept = self._choices
+        policy = kept.policy or suggest(kept.environment, policies)
+        reward = kept.reward or suggest(kept.environment, rewards)
+        algorithms = [(name, name) for name in ALGORITHMS]
+        yield _field(
+            "Environment",
+            Select([(n, n) for n in names], value=kept.environment, allow_blank=False, compact=True, id="environment"),
+        )
+        yield _field(
+            "Level", Select([(kept.level, kept.level)], value=kept.level, allow_blank=False, compact=True, id="level")
+        )
+        yield _field("First seed", _number(kept.seed, "seed"))
+        yield _field("Episodes", _number(kept.episodes, "episodes"))
+        yield _field("Policy", Input(policy, suggester=SuggestFromList(policies), compact=True, id="policy"))
+        yield _field("Reward model", Input(reward, suggester=SuggestFromList(rewards), compact=True, id="reward"))
+        yield _field(
+            "Search", Select(algorithms, value=kept.algorithm, allow_blank=False, compact=True, id="algorithm")
+        )
+        yield _field("", _number(kept.first_number, "first_number"))
+        yield _field("", _number(kept.second_number, "second_number"))
+        yield _field("Temperature", Input(f"{kept.temperature:g}", type="number", compact=True, id="temperature"))
+        yield Horizontal(
+            Button("Start", id="start", variant="primary", compact=True),
+            Button("Start paused", id="start_paused", compact=True),
+            classes="buttons",
+        )
+
+    def on_mount(self) -> None:
+        """Name the numbers, then ask for levels and runs in the background."""
+        self._name_numbers(self._choices.algorithm)
+        self._describe(self._choices.environment)
+        self.load_runs()
+
+    @work(exclusive=True, group="catalog")
+    async def _describe(self, environment: str) -> None:
+        levels = self.query_one("#level", Select)
+        try:
+            offer = await catalog.ask(environment)
+        except AgentRMError as error:
+            self.notify(str(error), severity="error", markup=False)
+            return
+        self._offer = offer
+        options = [MIX, *offer.levels] if offer.procedural else list(offer.tasks)
+        levels.set_options([(Content(level), level) for level in options])
+        levels.value = self._choices.level if self._choices.level in options else options[0]
+
+    @work(thread=True, exclusive=True, group="runs")
+    def load_runs(self) -> None:
+        """List the recent runs."""
+        runs = list_runs(self._runs_folder)[:RUNS_SHOWN]
+        self.app.call_from_thread(self._show_runs, runs)
+
+    def _show_runs(self, runs: list[RunSummary]) -> None:
+        self._runs = runs
+        listed = self.query_one("#recent", OptionList)
+        width = max(30, listed.scrollable_content_region.width - 2)
+        listed.clear_options()
+        listed.add_options([Option(_run_line(run, self._now, width), id=str(n)) for n, run in enumerate(runs)])
+        if not runs:
+            listed.add_option(
+                Option(Content.styled("Runs appear here once there are some.", "$text-muted"), disabled=True)
+            )
+
+    @on(Select.Changed, "#environment")
+    def _environment_changed(self, event: Select.Changed) -> None:
+        environment = str(event.value)
+        if environment == self._choices.environment:
+            return
+        self._choices = msgspec.structs.replace(self._choices, environment=environment, level=MIX)
+        self._offer = None
+        for field, known in (("policy", known_policies()), ("reward", known_rewards())):
+            entry = self.query_one(f"#{field}", Input)
+            if entry.value in known:
+                entry.value = suggest(environment, known)
+        self._describe(environment)
+
+    @on(Select.Changed, "#algorithm")
+    def _algorithm_changed(self, event: Select.Changed) -> None:
+        algorithm: Algorithm = next(name for name in ALGORITHMS if name == event.value)
+        if algorithm != self._choices.algorithm:
+            self._choices = msgspec.structs.replace(self._choices, algorithm=algorithm)
+            for field, value in zip(("first_number", "second_number"), USUAL_NUMBERS[algorithm], strict=True):
+                self.query_one(f"#{field}", Input).value = str(value)
+        self._name_numbers(algorithm)
+
+    def _name_numbers(self, algorithm: Algorithm) -> None:
+        for field, name in zip(("first_number", "second_number"), NUMBER_NAMES[algorithm], strict=True):
+            row = self.query_one(f"#{field}").parent
+            if isinstance(row, Widget):
+                row.display = bool(name)
+                row.query_one(".label", Static).update(f"  {name}")
+
+    @on(OptionList.OptionSelected, "#recent")
+    def _run_picked(self, event: OptionList.OptionSelected) -> None:
+        if event.option_id is not None:
+            run = self._runs[int(event.option_id)]
+            if run.problem:
+                self.notify(one_line(run.problem), severity="error", markup=False)
+            else:
+                self.post_message(self.Replayed(run.path))
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        self._start(paused=event.button.id == "start_paused")
+
+    @on(Input.Submitted)
+    def action_start(self) -> None:
+        """Start with what is filled in."""
+        self._start(paused=False)
+
+    def action_quit(self) -> None:
+        """Leave the program."""
+        self.app.exit(0)
+
+    def on_descendant_focus(self) -> None:
+        """Explain the focused field."""
+        name = self.focused.id if self.focused is not None else ""
+        self.query_one("#hint", Static).update(_HINTS.get(name or "", ""))
+
+    @work(exclusive=True, group="start")
+    async def _start(self, *, paused: bool) -> None:
+        try:
+            choices = self._read()
+            offer = self._offer or await catalog.ask(choices.environment)
+            plan = plan_from(choices, offer)
+        except AgentRMError as error:
+            self.notify(str(error), severity="error", markup=False)
+            return
+        save_choices(self._memory, choices)
+        self._choices = choices
+        self.post_message(self.Chosen(plan, paused))
+
+    def _read(self) -> Choices:
+        return msgspec.structs.replace(
+            self._choices,
+            environment=str(self.query_one("#environment", Select).value),
+            level=str(self.query_one("#level", Select).value),
+            seed=self._whole("seed", 0),
+            episodes=self._whole("episodes", 1),
+            policy=self.query_one("#policy", Input).value.strip(),
+            reward=self.query_one("#reward", Input).value.strip(),
+            first_number=self._whole("first_number", 1),
+            second_number=self._whole("second_number", 1),
+            temperature=self._decimal("temperature"),
+        )
+
+    def _whole(self, field: str, least: int) -> int:
+        text = self.query_one(f"#{field}", Input).value.strip()
+        if not (text.isascii() and text.isdigit()) or int(text) < least:
+            raise UsageError(f"{field.replace('_', ' ')}: {text[:40]!r} is not a whole number ≥ {least}")
+        return int(text)
+
+    def _decimal(self, field: Literal["temperature"]) -> float:
+        text = self.query_one(f"#{field}", Input).value.strip()
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if not 0 <= value <= 10:
+            raise UsageError(f"{field}: {text[:40]!r} is not a number from 0 to 10")
+        return value
+
+
+def _first_environment(names: tuple[str, ...]) -> str:
+    return "maze" if "maze" in names else names[0]
+
+
+def _field(name: str, widget: Widget) -> Grid:
+    return Grid(Static(name, classes="label", markup=False), widget, classes="field")
+
+
+def _number(value: int, field: str) -> Input:
+    return Input(str(value), type="integer", compact=True, id=field)
+
+
+def _run_line(run: RunSummary, now: float, width: int) -> Content:
+    """Two lines: what was run, and how it went."""
+    age = _age(now - run.changed.timestamp())
+    if run.started is None:
+        problem = fit(one_line(run.problem), width)
+        return Content.assemble((fit(run.path.name, width), "$text-muted"), "\n", (problem, "$error"))
+    started, finished = run.started, run.finished
+    name = f"{started.environment} · {search_words(started.search)} · {len(started.tasks)} task" + "s" * (
+        len(started.tasks) != 1
+    )
+    score = f"score {number(finished.score_mean)}" if finished is not None else "unfinished"
+    models = one_line(f"  {started.policy}" + (f" + {started.reward}" if started.reward else ""))
+    first = fit(name, max(4, width - cell_len(age) - 1)) + " " + age
+    second = fit(models, max(4, width - cell_len(score) - 1)) + " " + score
+    return Content.assemble(first, "\n", (second, "$text-muted"))
+
+
+def _age(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit} ago"
+    return "now"

@@ -1,0 +1,183 @@
+"""One run on the screen: its file, the engine that drives it (if any), and what applies to it now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from agentrm_tui.engine.commands import Command, Phase, Status
+from agentrm_tui.runs import events as ev
+from agentrm_tui.runs.plan import RunPlan
+from agentrm_tui.search.tree import NodeId
+from agentrm_tui.ui.feed import Feed, Reader, Snapshot
+
+
+class Link(Protocol):
+    """The engine as the screen sees it; `agentrm_tui.engine.link.EngineLink` is one."""
+
+    @property
+    def run_path(self) -> Path:
+        """The run file that the engine writes."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """Whether the engine's process runs."""
+        ...
+
+    def send(self, command: Command) -> None:
+        """Send a command; the engine answers through the run file."""
+        ...
+
+    def status(self) -> Status | None:
+        """The latest status, without waiting."""
+        ...
+
+    def exit_notice(self) -> str:
+        """The last lines of a dead engine's log."""
+        ...
+
+    def close(self) -> None:
+        """End the engine's process and free it."""
+        ...
+
+
+class Surroundings(NamedTuple):
+    """What the app needs from outside; tests give fakes.
+
+    Attributes:
+        open_run: Opens a run file for reading.
+        start_engine: Starts an engine on a plan, going on with a run file if one is given.
+        clock: Wall-clock seconds.
+        runs_folder: Where run files lie.
+        memory: File with the launcher's last choice.
+    """
+
+    open_run: Callable[[Path], Reader]
+    start_engine: Callable[[RunPlan, Path | None, bool], Link]
+    clock: Callable[[], float]
+    runs_folder: Path
+    memory: Path
+
+
+class Facts(NamedTuple):
+    """What decides which actions apply now.
+
+    Attributes:
+        live: An engine runs for this run.
+        dead: There was an engine and it ended before the run did.
+        unfinished: The run file has no last event, so an engine could go on with it.
+        selected: A node is selected by the person.
+    """
+
+    live: bool = False
+    dead: bool = False
+    replay: bool = False
+    paused: bool = False
+    finished: bool = False
+    unfinished: bool = False
+    playing: bool = False
+    selected: bool = False
+    pruned: bool = False
+    episodes: int = 0
+    nodes: int = 0
+
+
+class Session:
+    """A run file and the engine that writes it, if this screen started one.
+
+    Args:
+        path: The run file.
+        surroundings: Reader, engine and clock.
+        follow: Stay at the end as the file grows (live and attached runs).
+        link: The engine; None for replay and attach.
+        plan: What was asked for, to start a dead engine again.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        surroundings: Surroundings,
+        *,
+        follow: bool,
+        link: Link | None = None,
+        plan: RunPlan | None = None,
+    ) -> None:
+        self.path = path
+        self.link = link
+        self.plan = plan
+        self.feed = Feed(surroundings.open_run(path), surroundings.clock, follow=follow)
+
+    @property
+    def replay(self) -> bool:
+        """Whether this is a recording that one can move in."""
+        return not self.feed.follow
+
+    @property
+    def live(self) -> bool:
+        """Whether an engine takes commands."""
+        return self.link is not None and self.link.alive
+
+    @property
+    def dead(self) -> bool:
+        """Whether the engine ended before its run did."""
+        return self.link is not None and not self.link.alive and self.feed.state.finished is None
+
+    def poll(self) -> Snapshot:
+        """Read what is new. Raises `DataError` for a file that is not a run."""
+        status = self.link.status() if self.link is not None else None
+        return self.feed.poll(status, running=self.phase(status) in ("running", "loading", "starting"))
+
+    def phase(self, status: Status | None) -> Phase:
+        """The phase to show: the engine's own, or what the file tells."""
+        if self.feed.state.finished is not None:
+            return "finished"
+        if self.link is None:
+            return "running" if self.feed.follow else "paused"
+        if not self.link.alive:
+            return "failed"
+        return status.phase if status is not None else "starting"
+
+    def facts(self, snapshot: Snapshot, episode: str, selected: NodeId | None) -> Facts:
+        """What applies now, for the action registry."""
+        state = snapshot.state
+        shown = state.episodes.get(episode)
+        node = shown.tree.nodes.get(selected) if shown is not None and selected is not None else None
+        return Facts(
+            live=self.live,
+            dead=self.dead,
+            replay=self.replay,
+            paused=self.phase(snapshot.status) in ("paused", "waiting"),
+            finished=state.finished is not None,
+            unfinished=not any(isinstance(event, ev.RunFinished) for event in self.feed.events[-1:]),
+            playing=self.feed.playing,
+            selected=node is not None,
+            pruned=node is not None and bool(node.pruned),
+            episodes=len(state.episodes),
+            nodes=len(shown.tree) if shown is not None else 0,
+        )
+
+    def send(self, *commands: Command) -> None:
+        """Send commands to the engine, if there is one."""
+        if self.link is not None and self.link.alive:
+            for command in commands:
+                self.link.send(command)
+
+
+def plan_of(run: ev.RunStarted) -> RunPlan:
+    """The plan that a run file's first event repeats."""
+    return RunPlan(
+        environment=run.environment,
+        tasks=run.tasks,
+        policy=run.policy,
+        reward=run.reward,
+        search=run.search,
+        temperature=run.temperature,
+        max_tokens=run.max_tokens,
+        max_steps=run.max_steps,
+        seed=run.seed,
+        threads=run.threads,
+        parallel=run.parallel,
+        cache_bytes=run.cache_bytes,
+    )

@@ -1,0 +1,258 @@
+"""What the panes draw: frozen views, computed from an episode's state and the person's selection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import isfinite
+from typing import Literal, NamedTuple, TypeAlias
+
+from agentrm_tui.runs import events as ev
+from agentrm_tui.runs.state import EpisodeState
+from agentrm_tui.search.tree import Node, NodeId, Tree
+
+Mark: TypeAlias = Literal["chosen", "kept", "judged", "waiting", "cut"]
+GLYPHS: dict[Mark, str] = {"chosen": "★", "kept": "✓", "judged": "●", "waiting": "○", "cut": "✗"}
+HUMAN = "✎"
+
+
+class ValueRange(NamedTuple):
+    """The scale of reward bars and plots."""
+
+    low: float = 0.0
+    high: float = 1.0
+
+    def share(self, value: float | None) -> float:
+        """Where a value lies between low and high, in [0, 1]."""
+        if value is None or not isfinite(value) or self.high <= self.low:
+            return 0.0
+        return max(0.0, min(1.0, (value - self.low) / (self.high - self.low)))
+
+
+class CandidateView(NamedTuple):
+    """One line of the candidates table."""
+
+    node: NodeId
+    parent: NodeId
+    mark: Mark
+    human: bool
+    action: str
+    log_probability: float
+    reward: float | None
+    mean_return: float | None
+    visits: int
+    samples: int
+    margin: float | None
+    tokens: int
+    why: str
+
+
+class Turn(NamedTuple):
+    """One node of the transcript."""
+
+    node: NodeId
+    step: int
+    mark: Mark
+    human: bool
+    thought: str
+    action: str
+    observation: str | None
+    reward: float | None
+    log_probability: float
+    done: bool
+    valid: bool
+    why: str
+
+
+class StepValue(NamedTuple):
+    """Values at one step of the shown path."""
+
+    step: int
+    value: float | None
+    best_other: float | None
+
+    @property
+    def regret(self) -> float:
+        """How far the best other node at this step is above the path's own."""
+        if self.value is None or self.best_other is None:
+            return 0.0
+        return max(0.0, self.best_other - self.value)
+
+
+class EpisodeView(NamedTuple):
+    """One episode as the panes show it.
+
+    Attributes:
+        focus: The node whose path is shown: the selected one, or the best.
+        path: Ids from the root to `focus`.
+        best: Ids of the chosen path, or of the best one so far.
+        picture: The encoded picture of the last acted node on the path.
+    """
+
+    id: str
+    start: ev.EpisodeStarted
+    tree: Tree
+    focus: NodeId
+    path: tuple[NodeId, ...]
+    best: tuple[NodeId, ...]
+    candidates: tuple[CandidateView, ...]
+    title: str
+    transcript: tuple[Turn, ...]
+    values: tuple[StepValue, ...]
+    scale: ValueRange
+    picture: str
+    abandoned: int
+    notices: tuple[str, ...]
+
+
+def mark_of(node: Node) -> Mark:
+    """How a node stands."""
+    if node.chosen:
+        return "chosen"
+    if node.pruned:
+        return "cut"
+    if node.acted:
+        return "kept"
+    return "waiting" if node.reward_value is None else "judged"
+
+
+def latest_proposal(episode: EpisodeState) -> ev.Proposed | None:
+    """The last proposal of the search itself; rollouts are not looked at while there is another."""
+    rollout = None
+    for recorded in reversed(episode.history):
+        event = recorded.event
+        if isinstance(event, ev.Proposed):
+            if event.phase == "search":
+                return event
+            rollout = rollout or event
+    return rollout
+
+
+def best_node(episode: EpisodeState) -> NodeId:
+    """The node whose path is the answer so far: chosen, or the most promising of the last proposal."""
+    tree = episode.tree
+    if episode.chosen is not None and episode.chosen in tree and episode.status != "running":
+        return episode.chosen
+    proposal = latest_proposal(episode)
+    if proposal is None:
+        return tree.root.id
+    proposed = [tree[item.node] for item in proposal.nodes if item.node in tree]
+    alive = [node for node in proposed if not node.pruned]
+    judged = [node for node in alive if node.reward_value is not None]
+    if judged:
+        return max(judged, key=_promise).id
+    asked = [tree[node] for node in proposal.asked if node in tree]
+    if asked:
+        return max(asked, key=_promise).id
+    return alive[0].id if alive else tree.root.id
+
+
+def view_episode(episode: EpisodeState, selected: NodeId | None) -> EpisodeView:
+    """Compute all views of an episode; `selected` None follows the best path."""
+    tree = episode.tree
+    best = best_node(episode)
+    focus = selected if selected is not None and selected in tree else best
+    path = tree.path(focus)
+    shown, title = _candidate_nodes(episode, selected if focus == selected else None)
+    return EpisodeView(
+        id=episode.id,
+        start=episode.start,
+        tree=tree,
+        focus=focus,
+        path=tuple(node.id for node in path),
+        best=tuple(node.id for node in tree.path(best)),
+        candidates=tuple(_candidate(node) for node in sorted(shown, key=_table_order)),
+        title=title,
+        transcript=tuple(_turn(node) for node in path),
+        values=_values(tree, path),
+        scale=_scale(tree),
+        picture=next((node.picture for node in reversed(path) if node.picture), ""),
+        abandoned=len(episode.abandoned),
+        notices=tuple(episode.notices),
+    )
+
+
+def _promise(node: Node) -> tuple[bool, float, float]:
+    """Order of promise: finished outcomes are not looked at, only what search itself sees."""
+    reward = node.reward_value
+    mean = node.mean_return
+    return (reward is not None, reward if reward is not None else float("-inf"), mean if mean is not None else 0.0)
+
+
+def _candidate_nodes(episode: EpisodeState, selected: NodeId | None) -> tuple[list[Node], str]:
+    tree = episode.tree
+    if selected is not None:
+        node = tree[selected]
+        around = node if node.children else tree.parent(selected)
+        if around is not None:
+            return tree.children(around.id), f"after step {around.depth}" if around.depth else "first step"
+    proposal = latest_proposal(episode)
+    if proposal is None:
+        return [], ""
+    ids = dict.fromkeys(item.node for item in proposal.nodes)
+    nodes = [tree[node] for node in ids if node in tree]
+    depth = nodes[0].depth if nodes else 0
+    beams = len(proposal.asked)
+    return nodes, f"step {depth}" + (f" · from {beams} beams" if beams > 1 else "")
+
+
+def _table_order(node: Node) -> tuple[bool, bool, float, float]:
+    """Kept before cut, then by reward, then by log-probability."""
+    reward = node.reward_value
+    logp = node.log_probability if isfinite(node.log_probability) else float("-inf")
+    return (bool(node.pruned), reward is None, -(reward if reward is not None else 0.0), -logp)
+
+
+def _candidate(node: Node) -> CandidateView:
+    return CandidateView(
+        node=node.id,
+        parent=node.parent or "",
+        mark=mark_of(node),
+        human=node.source == "human",
+        action=node.action or node.reply,
+        log_probability=node.log_probability,
+        reward=node.reward_value,
+        mean_return=node.mean_return,
+        visits=node.visits,
+        samples=node.samples,
+        margin=node.margin,
+        tokens=node.tokens,
+        why=node.pruned,
+    )
+
+
+def _turn(node: Node) -> Turn:
+    return Turn(
+        node=node.id,
+        step=node.depth,
+        mark=mark_of(node),
+        human=node.source == "human",
+        thought=node.thought,
+        action=node.action,
+        observation=node.observation,
+        reward=node.reward_value,
+        log_probability=node.log_probability,
+        done=node.done,
+        valid=node.valid,
+        why=node.pruned,
+    )
+
+
+def _values(tree: Tree, path: list[Node]) -> tuple[StepValue, ...]:
+    on_path = {node.id for node in path}
+    best: dict[int, float] = {}
+    for node in tree:
+        value = node.reward_value
+        if value is not None and isfinite(value) and node.phase == "search" and node.id not in on_path:
+            best[node.depth] = max(value, best.get(node.depth, value))
+    return tuple(StepValue(node.depth, node.reward_value, best.get(node.depth)) for node in path[1:])
+
+
+def _scale(tree: Tree) -> ValueRange:
+    """[0, 1] where all values lie in it, otherwise from the least to the greatest."""
+    values = list(_finite(node.reward_value for node in tree))
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    return ValueRange() if low >= 0 and high <= 1 else ValueRange(low, high if high > low else low + 1)
+
+
+def _finite(values: Iterable[float | None]) -> Iterable[float]:
+    return (value for value in values if value is not None and isfinite(value))

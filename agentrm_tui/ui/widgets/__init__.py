@@ -1,0 +1,1 @@
+"""The panes of the episode screen; each draws one immutable view."""

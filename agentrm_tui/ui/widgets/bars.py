@@ -1,0 +1,151 @@
+"""The one-line bars of the episode screen: header, pane tabs, scrubber."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.cells import cell_len
+from textual.content import Content
+from textual.events import Click, Resize
+from textual.message import Message
+from textual.widgets import Static
+
+from agentrm_tui.runs.state import RunState
+from agentrm_tui.search.settings import SearchSettings
+from agentrm_tui.ui.text import clip, duration, one_line
+from agentrm_tui.ui.views import EpisodeView
+
+PANES: dict[str, str] = {
+    "candidates": "Candidates",
+    "tree": "Tree",
+    "transcript": "Transcript",
+    "picture": "Picture",
+    "values": "Value",
+}
+
+
+def search_words(search: SearchSettings) -> str:
+    """The search in a few characters, for example `beam 5×5`."""
+    match search.algorithm:
+        case "beam":
+            return f"beam {search.beam_width}×{search.beam_samples}"
+        case "best-of-n":
+            return f"best of {search.n}"
+        case "mcts":
+            return f"mcts {search.iterations}×{search.branching}"
+        case _:
+            return search.algorithm
+
+
+class TitleBar(Static):
+    """Which run this is."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__("", markup=False, id=id)
+
+    def show(self, state: RunState, view: EpisodeView | None, replay: bool) -> None:
+        """Name environment, task, search and models, as far as there is room."""
+        width = max(10, self.size.width - 2)
+        run = state.run
+        if run is None:
+            self.update(Content.assemble(("agentrm", "bold $accent"), ("  starting…", "$text-muted")))
+            return
+        episodes = list(state.episodes)
+        count = max(len(episodes), len(run.tasks))
+        place = f"episode {episodes.index(view.id) + 1}/{count}" if view is not None and count > 1 else ""
+        origin = f"{run.environment} ({run.origin})" if run.origin == "compatible" else run.environment
+        words = [one_line(origin, 60), one_line(view.start.task if view else "", 60), search_words(run.search)]
+        facts = [
+            *words,
+            f"policy {one_line(run.policy, 60)}",
+            f"reward {one_line(run.reward, 60)}" if run.reward else "",
+        ]
+        left = "agentrm"
+        right = "  ".join(part for part in (place, "replay" if replay else "") if part)
+        body = clip(" · ".join(fact for fact in facts if fact), width - len(left) - len(right) - 4)
+        gap = " " * max(1, width - len(left) - 2 - cell_len(body) - cell_len(right))
+        self.update(Content.assemble((left, "bold $accent"), ("  ", ""), (body, ""), (gap, ""), (right, "$text-muted")))
+
+
+class PaneTabs(Static):
+    """The panes by number, for terminals that show one at a time."""
+
+    class Picked(Message):
+        """A tab was clicked."""
+
+        def __init__(self, pane: str) -> None:
+            self.pane = pane
+            super().__init__()
+
+    ALLOW_SELECT: ClassVar[bool] = False
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__("", markup=False, id=id)
+
+    def show(self, current: str) -> None:
+        """Mark the pane that is shown; it also stands in brackets, for screens without colours."""
+        parts: list[tuple[str, str]] = []
+        for number, (pane, name) in enumerate(PANES.items(), 1):
+            text = f"[{number} {name}]" if pane == current else f" {number} {name} "
+            parts.append((text, "bold $accent" if pane == current else "$text-muted"))
+            parts.append((" ", ""))
+        self.update(Content.assemble(*parts))
+
+    def on_click(self, event: Click) -> None:
+        """Show the clicked pane."""
+        left = 0
+        for number, (pane, name) in enumerate(PANES.items(), 1):
+            left += len(f" {number} {name} ") + 1
+            if event.x - 1 < left:
+                self.post_message(self.Picked(pane))
+                return
+
+
+class Scrubber(Static):
+    """Where in the recording the screen stands. A click goes there."""
+
+    class Moved(Message):
+        """A place on the line was clicked."""
+
+        def __init__(self, share: float) -> None:
+            self.share = share
+            super().__init__()
+
+    ALLOW_SELECT: ClassVar[bool] = False
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__("", markup=False, id=id)
+        self._shown: tuple[int, int, float, bool, float] = (0, 0, 0.0, False, 1.0)
+
+    def show(self, position: int, total: int, clock: float, playing: bool, speed: float) -> None:
+        """Draw the line for `position` of `total` events."""
+        self._shown = (position, total, clock, playing, speed)
+        left, right = self._ends()
+        room = self._room()
+        at = round(position / total * (room - 1)) if total else 0
+        line = Content.assemble(
+            (left, "bold $accent"),
+            ("━" * at, "$accent"),
+            ("●", "bold $accent"),
+            ("─" * (room - 1 - at), "$foreground 30%"),
+            (right, "$text-muted"),
+        )
+        self.update(line)
+
+    def on_resize(self, event: Resize) -> None:
+        """The line is as long as the screen is wide."""
+        self.show(*self._shown)
+
+    def on_click(self, event: Click) -> None:
+        """Go to the clicked place."""
+        left, _ = self._ends()
+        share = (event.x - 1 - len(left)) / max(1, self._room() - 1)
+        self.post_message(self.Moved(max(0.0, min(1.0, share))))
+
+    def _ends(self) -> tuple[str, str]:
+        position, total, clock, playing, speed = self._shown
+        return (f"{'▶' if playing else '‖'} {speed:g}× ", f" event {position}/{total} · {duration(clock)}")
+
+    def _room(self) -> int:
+        left, right = self._ends()
+        return max(4, self.size.width - 2 - len(left) - len(right))

@@ -1,0 +1,125 @@
+"""The budget: what is in flight and for how long, and what the run has cost so far."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from textual.content import Content
+from textual.widgets import Static
+
+from agentrm_tui.runs.events import Ledger
+from agentrm_tui.runs.state import RunState
+from agentrm_tui.ui.session import Session
+from agentrm_tui.ui.feed import Snapshot
+from agentrm_tui.ui.text import bar, clip, count, duration, one_line
+
+PHASES: dict[str, tuple[str, str, str]] = {
+    "starting": ("◌", "starting", "$warning"),
+    "loading": ("◌", "loading", "$warning"),
+    "running": ("▶", "running", "$success"),
+    "paused": ("‖", "paused", "$warning"),
+    "waiting": ("✎", "your turn", "$accent"),
+    "finished": ("■", "finished", "$primary"),
+    "failed": ("✗", "engine stopped", "$error"),
+    "playing": ("▶", "playing", "$success"),
+    "replay": ("‖", "replay", "$primary"),
+}
+
+
+class Activity(NamedTuple):
+    """What the first line says."""
+
+    phase: str
+    what: str
+    done: int = 0
+    total: int = 0
+    seconds: float | None = None
+
+
+class Budget(Static):
+    """Two lines: activity, and the ledger."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__("", markup=False, id=id)
+
+    def show(self, activity: Activity, ledger: Ledger, elapsed: float, notice: str) -> None:
+        """Draw both lines for the present width."""
+        width = max(10, self.size.width - 2)
+        self.update(Content("\n").join([_activity_line(activity, notice, width), _ledger_line(ledger, elapsed, width)]))
+
+
+def activity(session: Session, snapshot: Snapshot) -> Activity:
+    """Say what is going on: from the engine's status, or from the file where there is none."""
+    phase: str = session.phase(snapshot.status)
+    status = snapshot.status
+    if session.replay:
+        phase = "playing" if session.feed.playing else "replay"
+        return Activity(phase, f"speed {session.feed.speed:g}×")
+    if phase == "finished":
+        finished = snapshot.state.finished
+        return Activity(phase, f"mean score {finished.score_mean:.2f}" if finished else "")
+    if phase == "failed":
+        return Activity(phase, one_line(session.link.exit_notice() if session.link else "") + " · r starts it again")
+    if status is None:
+        loading = loading_words(snapshot.state)
+        return Activity("loading" if loading else phase, loading or "the engine" * (phase == "starting"))
+    nodes = f" · {len(status.nodes)} nodes" if len(status.nodes) > 1 else ""
+    what = one_line(status.what or status.request) or ""
+    upcoming = f"next: {status.request}{nodes}" if phase == "paused" and status.request else what
+    seconds = snapshot.now - status.since if status.since else None
+    return Activity(phase, upcoming if phase == "paused" else what + nodes, status.done, status.total, seconds)
+
+
+def loading_words(state: RunState) -> str:
+    """What is being loaded now, by name."""
+    return ", ".join(
+        f"{item.what} {one_line(item.name, 80)}" for item in state.loading.values() if not item.milliseconds
+    )
+
+
+def _activity_line(activity: Activity, notice: str, width: int) -> Content:
+    glyph, name, style = PHASES[activity.phase]
+    what = activity.what.removeprefix(name).strip()
+    parts = [f"{glyph} {name}"]
+    progress = f" {bar(activity.done / activity.total, 10)} {activity.done}/{activity.total}" if activity.total else ""
+    clock = f" · {duration(activity.seconds)}" if activity.seconds is not None else ""
+    body = clip(f"  {what}{progress}{clock}" if what or clock else "", width - len(parts[0]))
+    line = Content.assemble((parts[0], f"bold {style}"), (body, ""))
+    room = width - line.cell_length - 3
+    if notice and room >= 12:
+        said = clip(notice, room)
+        line += Content.assemble(("   ", ""), (said, "$warning"))
+    return line
+
+
+def _ledger_line(ledger: Ledger, elapsed: float, width: int) -> Content:
+    """As many facts as fit, the most important first."""
+    policy = _tokens("policy", ledger.policy_tokens_computed, ledger.policy_tokens_unique)
+    reward = _tokens("reward", ledger.reward_tokens_computed, ledger.reward_tokens_unique)
+    computed = ledger.policy_tokens_computed + ledger.reward_tokens_computed
+    speed = f"{count(computed / ledger.seconds)} tok/s" if ledger.seconds > 0 else "– tok/s"
+    facts = [
+        duration(elapsed),
+        policy,
+        reward,
+        speed,
+        f"{count(ledger.env_steps)} env steps",
+        f"{count(ledger.requests)} requests",
+    ]
+    if ledger.policy_tokens_generated:
+        facts.append(f"{count(ledger.policy_tokens_generated)} sampled")
+    if ledger.duplicates:
+        facts.append(f"{count(ledger.duplicates)} merged")
+    if ledger.dropped_observations:
+        facts.insert(3, f"{count(ledger.dropped_observations)} observations dropped")
+    line = facts[0]
+    for fact in facts[1:]:
+        if len(line) + 3 + len(fact) <= width:
+            line += f" · {fact}"
+    return Content.styled(line, "$text-muted")
+
+
+def _tokens(name: str, computed: int, unique: int) -> str:
+    """Tokens computed, and how many times each unique token was: 1.00× is perfect reuse."""
+    times = f" ({computed / unique:.2f}×)" if unique else ""
+    return f"{name} {count(computed)} tok{times}"

@@ -1,0 +1,222 @@
+"""The candidates table: what the policy proposed, what the reward model thinks of it, and what was cut."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+from rich.cells import cell_len
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.events import Click
+from textual.geometry import Region
+from textual.message import Message
+
+from agentrm_tui.search.tree import NodeId
+from agentrm_tui.ui.text import bar, fit, number, one_line, signed
+from agentrm_tui.ui.views import GLYPHS, HUMAN, CandidateView, EpisodeView, ValueRange
+from agentrm_tui.ui.widgets.pane import Pane, styled_lines
+
+Line = list[tuple[str, str]]
+
+MARK_STYLES = {
+    "chosen": "bold $accent",
+    "kept": "$success",
+    "judged": "$foreground",
+    "waiting": "$text-muted",
+    "cut": "$text-disabled",
+}
+_CURSOR = "$block-cursor-foreground on $block-cursor-background"
+_BAR = 10
+
+
+class Column(NamedTuple):
+    """A column after the action: heading, width in cells, and how gladly it is left out (lowest first)."""
+
+    name: str
+    heading: str
+    width: int
+    rank: int
+
+
+_COLUMNS = (
+    Column("reward", "reward", _BAR + 6, 9),
+    Column("margin", "margin", 6, 7),
+    Column("logp", "logp", 6, 8),
+    Column("n", "n", 2, 6),
+    Column("mean", "mean", 5, 4),
+    Column("visits", "visits", 6, 3),
+    Column("tokens", "tok", 4, 2),
+    Column("from", "from", 9, 1),
+)
+
+
+class Candidates(Pane):
+    """A table with a cursor. Columns that do not fit are left out, those without data first."""
+
+    TITLE: ClassVar[str] = "Candidates"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "cursor(-1)", "Up", show=False),
+        Binding("down", "cursor(1)", "Down", show=False),
+        Binding("pageup", "cursor(-10)", "Page up", show=False),
+        Binding("pagedown", "cursor(10)", "Page down", show=False),
+        Binding("enter", "choose", "Select", show=False),
+    ]
+
+    class Selected(Message):
+        """A candidate was selected."""
+
+        def __init__(self, node: NodeId) -> None:
+            self.node = node
+            super().__init__()
+
+    view: EpisodeView | None = None
+    waiting: str = "Waiting for the first proposal…"
+    cursor: NodeId | None = None
+
+    def show(self, view: EpisodeView | None, waiting: str) -> None:
+        """Show the candidates of a view; `waiting` is what an empty table says."""
+        before, was_waiting = self.view, self.waiting
+        self.view, self.waiting = view, waiting
+        if _shown(before) == _shown(view) and (self.rows or waiting == was_waiting):
+            return
+        ids = [row.node for row in self.rows]
+        if self.cursor not in ids:
+            self.cursor = ids[0] if ids else None
+        cut = sum(row.mark == "cut" for row in self.rows)
+        self.set_title(self.TITLE, view.title if view else "")
+        self.set_note(f"{len(ids)} proposed, {cut} cut" if ids else "")
+        self.redraw()
+
+    @property
+    def rows(self) -> tuple[CandidateView, ...]:
+        """The lines of the table."""
+        return self.view.candidates if self.view is not None else ()
+
+    def draw(self, width: int, height: int) -> Content:
+        """Lay out heading and rows, with a rule where the cut is."""
+        if self.view is None or not self.rows:
+            return Content.styled(self.waiting, "$text-muted")
+        columns = self._columns(width)
+        action_width = width - 4 - sum(column.width + 2 for column in columns)
+        lines: list[Line] = [_heading(columns, action_width)]
+        cut_before = False
+        for row in self.rows:
+            if row.mark == "cut" and not cut_before:
+                cut_before = True
+                lines.append([(fit(f"╌╌ cut: {one_line(row.why)} ", width), "$text-muted")])
+            lines.append(self._line(row, columns, action_width, self.view.scale))
+        return styled_lines(lines)
+
+    def action_cursor(self, by: int) -> None:
+        """Move the cursor."""
+        ids = [row.node for row in self.rows]
+        if ids:
+            index = ids.index(self.cursor) + by if self.cursor in ids else 0
+            self.cursor = ids[max(0, min(len(ids) - 1, index))]
+            self.redraw()
+            self.scroll_to_region(Region(0, self._line_of(self.cursor), 1, 1), animate=False)
+
+    def action_choose(self) -> None:
+        """Select the candidate at the cursor."""
+        if self.cursor is not None:
+            self.post_message(self.Selected(self.cursor))
+
+    def on_click(self, event: Click) -> None:
+        """Select the clicked candidate."""
+        offset = event.get_content_offset(self)
+        if offset is None:
+            return
+        line = offset.y + self.scroll_offset.y
+        for row in self.rows:
+            if self._line_of(row.node) == line:
+                self.cursor = row.node
+                self.redraw()
+                self.action_choose()
+
+    def _line_of(self, node: NodeId) -> int:
+        """The line of a row: below the heading, and below the cut's rule for what was cut."""
+        for index, row in enumerate(self.rows):
+            if row.node == node:
+                return index + 1 + (row.mark == "cut")
+        return 0
+
+    def _columns(self, width: int) -> list[Column]:
+        """The columns that fit beside an action of the length these rows have."""
+        longest = max(cell_len(one_line(row.action, 80)) for row in self.rows)
+        room = width - 4 - max(16, min(longest, width // 2))
+        kept = set()
+        for column in sorted(_COLUMNS, key=lambda column: (_has_data(column, self.rows), column.rank), reverse=True):
+            if column.width + 2 <= room:
+                room -= column.width + 2
+                kept.add(column.name)
+        return [column for column in _COLUMNS if column.name in kept]
+
+    def _line(self, row: CandidateView, columns: list[Column], action_width: int, scale: ValueRange) -> Line:
+        under = row.node == self.cursor and self.has_focus
+        focus = self.view is not None and row.node == self.view.focus
+        base = MARK_STYLES[row.mark]
+        pointer = "▸" if row.node == self.cursor else " "
+        human = HUMAN if row.human else " "
+        action = fit(one_line(row.action) or "(no action)", action_width)
+        line: Line = [
+            (pointer, "$accent"),
+            (GLYPHS[row.mark], base),
+            (f"{human} ", "$accent"),
+            (action, f"{base} underline" if focus and not under else base),
+        ]
+        for column in columns:
+            line.append(("  ", ""))
+            line.extend(_cell(column, row, scale, base))
+        return [(text, _CURSOR) for text, _ in line] if under else line
+
+    def on_focus(self) -> None:
+        """The cursor is drawn brighter in the focused pane."""
+        self.redraw()
+
+    def on_blur(self) -> None:
+        """The cursor is drawn quieter without focus."""
+        self.redraw()
+
+
+def _shown(view: EpisodeView | None) -> tuple[object, ...]:
+    return (view.candidates, view.focus, view.scale, view.title) if view is not None else ()
+
+
+def _heading(columns: list[Column], action_width: int) -> Line:
+    names = [("    " + fit("action", action_width), "$text-muted")]
+    for column in columns:
+        right = column.name not in ("reward", "from")
+        names.append(("  " + fit(column.heading, column.width, right=right), "$text-muted"))
+    return names
+
+
+def _has_data(column: Column, rows: tuple[CandidateView, ...]) -> bool:
+    match column.name:
+        case "mean" | "visits":
+            return any(row.visits for row in rows)
+        case "margin":
+            return any(row.margin is not None for row in rows)
+        case "from":
+            return len({row.parent for row in rows}) > 1
+        case "n":
+            return any(row.samples > 1 for row in rows)
+        case _:
+            return True
+
+
+def _cell(column: Column, row: CandidateView, scale: ValueRange, base: str) -> Line:
+    """One cell: the reward as bar and number, everything else as text."""
+    if column.name == "reward":
+        drawn = bar(scale.share(row.reward), _BAR)
+        style = "$text-disabled" if row.mark == "cut" else "$primary"
+        return [(drawn, f"{style} on $foreground 8%"), (fit(number(row.reward), 6, right=True), base)]
+    texts = {
+        "margin": signed(row.margin),
+        "logp": number(row.log_probability),
+        "n": str(row.samples),
+        "mean": number(row.mean_return),
+        "visits": str(row.visits) if row.visits else "–",
+        "tokens": str(row.tokens),
+        "from": row.parent,
+    }
+    return [(fit(texts[column.name], column.width, right=column.name != "from"), base)]

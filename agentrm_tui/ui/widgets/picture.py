@@ -1,0 +1,121 @@
+"""Goal, picture of the environment's state, and what was observed there."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.cells import cell_len
+from textual.content import Content
+
+from agentrm_tui.environments.base import Cell, Picture
+from agentrm_tui.environments.pictures import decode_picture
+from agentrm_tui.ui.text import clean, clip, one_line, wrap
+from agentrm_tui.ui.views import EpisodeView, Turn
+from agentrm_tui.ui.widgets.pane import Pane, styled_lines
+
+Line = list[tuple[str, str]]
+
+_ROLE_STYLES = {
+    "empty": "",
+    "floor": "$text-disabled",
+    "wall": "$foreground 40%",
+    "agent": "bold $accent",
+    "goal": "bold $success",
+    "object": "bold $foreground",
+    "door": "bold $secondary-lighten-2",
+    "hidden": "$foreground 20%",
+    "label": "$text-muted",
+}
+_TINT_STYLES = {
+    "red": "bold $error",
+    "green": "bold $success",
+    "blue": "bold $primary",
+    "purple": "bold $secondary-lighten-3",
+    "yellow": "bold $warning",
+    "grey": "bold $foreground 60%",
+    "accent": "bold $accent",
+}
+_HIDDEN = "░"
+
+
+class PicturePane(Pane):
+    """Shows where the agent is: goal above, picture, then the observation."""
+
+    TITLE: ClassVar[str] = "Goal & picture"
+    view: EpisodeView | None = None
+
+    def show(self, view: EpisodeView | None) -> None:
+        """Show the state after the focused node (or the last acted one before it)."""
+        before, self.view = self.view, view
+        if before and view and (before.picture, before.transcript) == (view.picture, view.transcript):
+            return
+        self.redraw()
+
+    def draw(self, width: int, height: int) -> Content:
+        """Stack goal, picture and observation; beside each other where the pane is wide and low."""
+        view = self.view
+        if view is None:
+            return Content.styled("The goal appears when the first episode starts.", "$text-muted")
+        picture = picture_lines(decode_picture(view.picture), width)
+        picture_width = max((_line_width(line) for line in picture), default=0)
+        aside = width - picture_width - 3
+        if picture and aside >= 30:
+            words = self._words(view, aside)
+            return styled_lines(_beside(picture, words, picture_width))
+        goal, rest = self._goal(view, width), self._observation(view, width)
+        middle = [[(" " * ((width - picture_width) // 2), ""), *line] for line in picture]
+        return styled_lines([*goal, [], *middle, *([[]] if middle else []), *rest])
+
+    def _goal(self, view: EpisodeView, width: int) -> list[Line]:
+        return [[(line, "bold")] for line in wrap(clean(view.start.goal, 600), width)]
+
+    def _observation(self, view: EpisodeView, width: int) -> list[Line]:
+        turn = _last_acted(view)
+        limit = view.start.step_limit
+        steps: Line = [(f"Step {turn.step} of {limit}" if limit else f"Step {turn.step}", "$text-muted")]
+        if turn.action:
+            steps.append((clip(f" · after “{one_line(turn.action)}”", max(0, width - 14)), "$text-muted"))
+        seen = [[(line, "")] for line in wrap(clean(turn.observation or ""), width)]
+        return [steps, *seen]
+
+    def _words(self, view: EpisodeView, width: int) -> list[Line]:
+        return [*self._goal(view, width), [], *self._observation(view, width)]
+
+
+def picture_lines(picture: Picture, width: int) -> list[Line]:
+    """Draw a picture, two cells wide for each cell where it fits, so that squares look square."""
+    if not picture.rows:
+        return []
+    columns = len(picture.rows[0])
+    words = any(cell.role == "label" for row in picture.rows for cell in row)
+    wide = 2 if not words and columns * 2 <= width else 1
+    lines = [[_piece(cell, wide) for cell in row[:width]] for row in picture.rows]
+    if picture.caption:
+        lines.append([(clip(one_line(picture.caption), width), "$text-muted")])
+    return lines
+
+
+def _piece(cell: Cell, wide: int) -> tuple[str, str]:
+    glyph = cell.glyph if cell_len(cell.glyph) == 1 and cell.glyph.isprintable() else "?"
+    if cell.role == "hidden" and glyph == " ":
+        glyph = _HIDDEN
+    solid = glyph in "█▓▒░─"
+    style = _TINT_STYLES.get(cell.tint) or _ROLE_STYLES.get(cell.role, "")
+    return (glyph * wide if solid else glyph.ljust(wide), style)
+
+
+def _line_width(line: Line) -> int:
+    return sum(cell_len(text) for text, _ in line)
+
+
+def _beside(left: list[Line], right: list[Line], width: int) -> list[Line]:
+    rows = []
+    for index in range(max(len(left), len(right))):
+        piece = left[index] if index < len(left) else []
+        words = right[index] if index < len(right) else []
+        rows.append([*piece, (" " * (width - _line_width(piece) + 3), ""), *words])
+    return rows
+
+
+def _last_acted(view: EpisodeView) -> Turn:
+    return next((turn for turn in reversed(view.transcript) if turn.observation is not None), view.transcript[0])

@@ -1,0 +1,77 @@
+"""The transcript: thought, action and observation along the shown path."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.cells import cell_len
+from textual.content import Content
+
+from agentrm_tui.ui.text import clean, clip, number, one_line, wrap
+from agentrm_tui.ui.views import GLYPHS, HUMAN, EpisodeView, Turn
+from agentrm_tui.ui.widgets.candidates import MARK_STYLES
+from agentrm_tui.ui.widgets.pane import Pane, styled_lines
+
+Line = list[tuple[str, str]]
+
+
+class Transcript(Pane):
+    """Follows the newest step unless the person scrolled up."""
+
+    TITLE: ClassVar[str] = "Transcript"
+    view: EpisodeView | None = None
+
+    def show(self, view: EpisodeView | None, selected: bool) -> None:
+        """Show the path of a view; the title tells whether a person selected it."""
+        if view is not None and self.view is not None and view.transcript == self.view.transcript:
+            self.view = view
+            return
+        self.view = view
+        self.set_title(self.TITLE, "" if view is None else "selected path" if selected else "best path")
+        self.redraw()
+        self.call_after_refresh(self.scroll_end, animate=False)
+
+    def draw(self, width: int, height: int) -> Content:
+        """Goal, first observation, then a block for each step."""
+        if self.view is None:
+            return Content.styled("What the agent thinks, does and sees appears here.", "$text-muted")
+        lines: list[Line] = []
+        for turn in self.view.transcript:
+            if lines:
+                lines.append([])
+            lines.extend(_first(turn, self.view, width) if turn.step == 0 else _block(turn, width))
+        return styled_lines(lines)
+
+
+def _first(turn: Turn, view: EpisodeView, width: int) -> list[Line]:
+    goal = _paragraph("Goal", clean(view.start.goal, 600), width, "bold")
+    return [*goal, *_paragraph("Sees", clean(turn.observation or ""), width, "")]
+
+
+def _block(turn: Turn, width: int) -> list[Line]:
+    glyph = HUMAN if turn.human else GLYPHS[turn.mark]
+    facts = f"step {turn.step}"
+    if turn.reward is not None:
+        facts += f" · reward {number(turn.reward)}"
+    if turn.why:
+        facts += f" · cut: {one_line(turn.why)}"
+    facts = clip(facts, width - 3)
+    rule = "─" * max(0, width - cell_len(facts) - 3)
+    lines: list[Line] = [
+        [(f"{glyph} ", MARK_STYLES[turn.mark]), (facts, "$text-muted"), (f" {rule}", "$foreground 20%")]
+    ]
+    if turn.thought:
+        lines += _paragraph("Thinks", clean(turn.thought), width, "italic $text-muted")
+    lines += _paragraph("Does", clean(turn.action) or "(no action in the reply)", width, "bold")
+    if turn.observation is not None:
+        style = "" if turn.valid else "$warning"
+        seen = clean(turn.observation)
+        lines += _paragraph("Sees", seen if turn.valid else f"(invalid) {seen}", width, style)
+    if turn.done:
+        lines.append([(" " * 8 + "the episode ends here", "$text-muted")])
+    return lines
+
+
+def _paragraph(name: str, text: str, width: int, style: str) -> list[Line]:
+    lines = wrap(text, max(8, width - 8))
+    return [[(f"{name if not number else '':<8}", "$text-muted"), (line, style)] for number, line in enumerate(lines)]

@@ -1,0 +1,134 @@
+"""Value over steps: the path's own values, the best alternatives, and the regret between them."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.content import Content
+
+from agentrm_tui.ui.text import clip, number
+from agentrm_tui.ui.views import EpisodeView, StepValue, ValueRange
+from agentrm_tui.ui.widgets.pane import Pane, styled_lines
+
+Line = list[tuple[str, str]]
+_OWN, _OTHER, _BOTH = "●", "○", "◉"
+_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+"""Bits of a braille cell: four rows of two columns."""
+
+
+class ValuePlot(Pane):
+    """A small plot that fills its pane."""
+
+    TITLE: ClassVar[str] = "Value over steps"
+    values: tuple[StepValue, ...] = ()
+    scale: ValueRange = ValueRange()
+
+    def show(self, view: EpisodeView | None) -> None:
+        """Plot the values of a view."""
+        values = view.values if view is not None else ()
+        scale = view.scale if view is not None else ValueRange()
+        if (values, scale) == (self.values, self.scale) and values:
+            return
+        self.values, self.scale = values, scale
+        self.redraw()
+
+    def draw(self, width: int, height: int) -> Content:
+        """Axis, plot and legend."""
+        if not any(step.value is not None for step in self.values):
+            return Content.styled("The reward model's value of each step on the path appears here.", "$text-muted")
+        rows, label = max(3, height - 3), 5
+        grid = plot(self.values, self.scale, max(8, width - label - 1), rows)
+        middle = (self.scale.low + self.scale.high) / 2
+        labels = {0: self.scale.high, rows // 2: middle, rows - 1: self.scale.low}
+        lines: list[Line] = []
+        for index, row in enumerate(grid):
+            name = number(labels[index], 2) if index in labels else ""
+            lines.append([(f"{name:>{label}}", "$text-muted"), ("┤" if name else "│", "$foreground 30%"), *row])
+        lines.append([(" " * label + "└" + "─" * max(0, width - label - 1), "$foreground 30%")])
+        lines.append(_steps(self.values, width - label - 1, label + 1))
+        lines.append(_legend(self.values, width))
+        return styled_lines(lines)
+
+
+def plot(values: tuple[StepValue, ...], scale: ValueRange, width: int, height: int) -> list[Line]:
+    """Draw a braille line through the path's values with marks on it, and marks for the best others."""
+    bits = [[0] * width for _ in range(height)]
+    marks: dict[tuple[int, int], str] = {}
+    last: tuple[int, int] | None = None
+    for index, step in enumerate(values):
+        column = _column(index, len(values), width)
+        if step.best_other is not None:
+            marks[_row(scale, step.best_other, height), column] = _OTHER
+        if step.value is None:
+            continue
+        place = (_row(scale, step.value, height), column)
+        marks[place] = _BOTH if marks.get(place) == _OTHER else _OWN
+        point = (column * 2, round((1 - scale.share(step.value)) * (height * 4 - 1)))
+        if last is not None:
+            _draw_line(bits, last, point)
+        last = point
+    styles = {_OWN: "bold $accent", _BOTH: "bold $accent", _OTHER: "$text-muted"}
+    lines = []
+    for y, row in enumerate(bits):
+        pieces = []
+        for x, cell in enumerate(row):
+            mark = marks.get((y, x))
+            pieces.append((mark, styles[mark]) if mark else (chr(0x2800 + cell) if cell else " ", "$primary"))
+        lines.append(_joined(pieces))
+    return lines
+
+
+def _column(index: int, steps: int, width: int) -> int:
+    return round(index * (width - 2) / (steps - 1)) if steps > 1 else width // 2
+
+
+def _row(scale: ValueRange, value: float, height: int) -> int:
+    return round((1 - scale.share(value)) * (height - 1))
+
+
+def _draw_line(bits: list[list[int]], start: tuple[int, int], end: tuple[int, int]) -> None:
+    steps = max(abs(end[0] - start[0]), abs(end[1] - start[1]), 1)
+    for step in range(steps + 1):
+        x = round(start[0] + (end[0] - start[0]) * step / steps)
+        y = round(start[1] + (end[1] - start[1]) * step / steps)
+        bits[y // 4][x // 2] |= _DOTS[y % 4][x % 2]
+
+
+def _joined(pieces: list[tuple[str, str]]) -> Line:
+    """Join neighbours of one style, so that a line has few spans."""
+    line: Line = []
+    for text, style in pieces:
+        if line and line[-1][1] == style:
+            line[-1] = (line[-1][0] + text, style)
+        else:
+            line.append((text, style))
+    return line
+
+
+def _steps(values: tuple[StepValue, ...], width: int, margin: int) -> Line:
+    """Step numbers under the plot, as many as have room."""
+    row = [" "] * (width + 3)
+    free = 0
+    for index, step in enumerate(values):
+        column = _column(index, len(values), width)
+        text = str(step.step)
+        if column >= free and column + len(text) <= width:
+            row[column : column + len(text)] = text
+            free = column + len(text) + 2
+    return [(" " * margin + "".join(row[:width]), "$text-muted")]
+
+
+def _legend(values: tuple[StepValue, ...], width: int) -> Line:
+    worst = max(values, key=lambda step: step.regret)
+    regret = f"largest regret {number(worst.regret)} at step {worst.step}" if worst.regret > 0 else "no regret"
+    own, other = " path  ", " best other  "
+    room = width - len(own) - len(other) - 2
+    if room < len(regret) and worst.regret > 0:
+        regret = f"regret {number(worst.regret)} @{worst.step}"
+    return [
+        (_OWN, "bold $accent"),
+        (own, ""),
+        (_OTHER, "$text-muted"),
+        (other, ""),
+        (clip(regret, room), "$text-muted"),
+    ]
