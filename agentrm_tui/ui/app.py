@@ -55,20 +55,20 @@ class AgentRMApp(App[int]):
     ) -> None:
         super().__init__()
         self.surroundings = surroundings
-        self._plan, self._replay, self._attach, self._paused = plan, replay, attach, paused
-        self._tick = tick
+        self._first_plan, self._first_replay, self._first_attach, self._first_paused = plan, replay, attach, paused
+        self._ticking = tick
         self._links: list[Link] = []
 
     def on_mount(self) -> None:
         """Open what was asked for."""
         few_colours = self.console.color_system in ("standard", "windows") and not self.is_headless
         self.theme = PLAIN_THEME if few_colours else DEFAULT_THEME
-        if self._plan is not None:
-            self._start_run(self._plan, self._paused)
-        elif self._replay is not None:
-            self._open(Session(self._replay, self.surroundings, follow=False))
-        elif self._attach is not None:
-            self._open(Session(self._attach, self.surroundings, follow=True))
+        if self._first_plan is not None:
+            self._start_run(self._first_plan, self._first_paused)
+        elif self._first_replay is not None:
+            self._open(Session(self._first_replay, self.surroundings, follow=False))
+        elif self._first_attach is not None:
+            self._open(Session(self._first_attach, self.surroundings, follow=True))
         else:
             self._open_launcher()
 
@@ -95,7 +95,7 @@ class AgentRMApp(App[int]):
         link = await self._start_engine(plan, None, paused)
         if link is not None:
             self._open(Session(link.run_path, self.surroundings, follow=True, link=link, plan=plan))
-        elif self._plan is not None:
+        elif self._first_plan is not None:
             self.exit(3)
 
     @work(exclusive=True, group="engine")
@@ -112,7 +112,7 @@ class AgentRMApp(App[int]):
         link = await self._start_engine(plan, old.path, True)
         if link is not None:
             session = Session(link.run_path, self.surroundings, follow=True, link=link, plan=plan)
-            await self.switch_screen(EpisodeScreen(session, tick=self._tick))
+            await self.switch_screen(EpisodeScreen(session, tick=self._ticking))
 
     @work
     async def _leave(self, screen: EpisodeScreen) -> None:
@@ -130,7 +130,7 @@ class AgentRMApp(App[int]):
         launcher.load_runs()
 
     def _open(self, session: Session) -> None:
-        self.push_screen(EpisodeScreen(session, tick=self._tick))
+        self.push_screen(EpisodeScreen(session, tick=self._ticking))
 
     def _open_launcher(self) -> None:
         outside = self.surroundings

@@ -69,7 +69,7 @@ def save_choices(memory: Path, choices: Choices) -> None:
 def known_policies() -> list[str]:
     """Specs of policies that need nothing but this package."""
     bundled = [model.spec for model in bundled_models() if model.role == "policy"]
-    return [*dict.fromkeys(bundled), "human", "expert", "scripted"]
+    return [*dict.fromkeys(bundled), "scripted", "expert", "human"]
 
 
 def known_rewards() -> list[str]:

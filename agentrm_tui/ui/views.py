@@ -29,13 +29,14 @@ class ValueRange(NamedTuple):
 
 
 class CandidateView(NamedTuple):
-    """One line of the candidates table."""
+    """One line of the candidates table; `beam` counts the nodes that were asked, from 1."""
 
     node: NodeId
-    parent: NodeId
+    beam: int
     mark: Mark
     human: bool
     action: str
+    thought: str
     log_probability: float
     reward: float | None
     mean_return: float | None
@@ -153,6 +154,7 @@ def view_episode(episode: EpisodeState, selected: NodeId | None) -> EpisodeView:
     focus = selected if selected is not None and selected in tree else best
     path = tree.path(focus)
     shown, title = _candidate_nodes(episode, selected if focus == selected else None)
+    beams = {parent: number for number, parent in enumerate(sorted({node.parent or "" for node in shown}), 1)}
     return EpisodeView(
         id=episode.id,
         start=episode.start,
@@ -160,7 +162,7 @@ def view_episode(episode: EpisodeState, selected: NodeId | None) -> EpisodeView:
         focus=focus,
         path=tuple(node.id for node in path),
         best=tuple(node.id for node in tree.path(best)),
-        candidates=tuple(_candidate(node) for node in sorted(shown, key=_table_order)),
+        candidates=tuple(_candidate(node, beams) for node in sorted(shown, key=_table_order)),
         title=title,
         transcript=tuple(_turn(node) for node in path),
         values=_values(tree, path),
@@ -202,13 +204,14 @@ def _table_order(node: Node) -> tuple[bool, bool, float, float]:
     return (bool(node.pruned), reward is None, -(reward if reward is not None else 0.0), -logp)
 
 
-def _candidate(node: Node) -> CandidateView:
+def _candidate(node: Node, beams: dict[NodeId, int]) -> CandidateView:
     return CandidateView(
         node=node.id,
-        parent=node.parent or "",
+        beam=beams[node.parent or ""],
         mark=mark_of(node),
         human=node.source == "human",
         action=node.action or node.reply,
+        thought=node.thought,
         log_probability=node.log_probability,
         reward=node.reward_value,
         mean_return=node.mean_return,

@@ -26,26 +26,26 @@ from agentrm_tui.ui.widgets.search_tree import SearchTree
 from agentrm_tui.ui.widgets.transcript import Transcript
 from agentrm_tui.ui.widgets.value_plot import ValuePlot
 
-WIDE, TALL = 100, 30
-"""From this size on all panes are shown at once."""
+WIDE, BROAD, TALL = 100, 160, 30
+"""From WIDE×TALL cells on all panes are shown at once, from BROAD on in three columns."""
 
 
 class EpisodePanes(Screen[None]):
     """Polls the session on a timer and hands one view to all panes."""
 
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (WIDE, "-wide"), (160, "-broad")]
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-low"), (TALL, "-tall")]
     AUTO_FOCUS: ClassVar[str | None] = "#candidates"
 
     def __init__(self, session: Session, *, tick: bool = True) -> None:
         super().__init__()
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide"), (BROAD, "-broad")]
+        self.VERTICAL_BREAKPOINTS = [(0, "-low"), (TALL, "-tall")]
         self.session = session
         self.snapshot: Snapshot | None = None
         self.view: EpisodeView | None = None
         self.selected: NodeId | None = None
         self.episode = ""
         self.facts = Facts()
-        self._tick = tick
+        self._ticking = tick
         self._drawn: tuple[object, ...] = ()
         self._faults = 0
         self._opened_at: float | None = None
@@ -74,7 +74,7 @@ class EpisodePanes(Screen[None]):
         if self.session.replay:
             self.session.feed.seek(len(self.session.feed.events))
             self.refresh_run()
-        if self._tick:
+        if self._ticking:
             self.set_interval(POLL_SECONDS, self.refresh_run)
 
     def on_resize(self, event: Resize) -> None:

@@ -55,7 +55,7 @@ class HelpScreen(ModalScreen[None]):
             parts.append((f"\n{group}\n", "bold $accent"))
             for action in actions:
                 now = action.applies(self._facts)
-                parts.append((fit(action.key_label, 11), "bold" if now else "$text-disabled"))
-                parts.append((f"{action.description}\n", "" if now else "$text-disabled"))
-        parts.append(("\nGreyed keys do not apply now. ctrl+p searches what does.", "$text-muted"))
+                parts.append((fit(action.key_label, 11), "bold" if now else "$foreground 40%"))
+                parts.append((f"{action.description}\n", "" if now else "$foreground 40%"))
+        parts.append(("\nGreyed keys do not apply now. ctrl+p searches what does.", "$foreground 62%"))
         return Content.assemble(*parts)

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container, Grid, Horizontal, VerticalScroll
+from textual.containers import Container, Grid, Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.screen import Screen
@@ -51,6 +51,8 @@ _HINTS = {
     "algorithm": "How candidates are searched.",
     "temperature": "Of sampling; 0 is always the likeliest token.",
     "recent": "enter replays a run.",
+    "start": "enter starts; ctrl+s starts from any field.",
+    "start_paused": "Starts and waits at the first request: n steps, space goes on.",
 }
 
 
@@ -65,7 +67,6 @@ class Launcher(Screen[None]):
         Binding("down", "app.focus_next", "Next", show=False),
         Binding("up", "app.focus_previous", "Before", show=False),
     ]
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (110, "-wide")]
     AUTO_FOCUS: ClassVar[str | None] = "#start"
 
     class Chosen(Message):
@@ -84,6 +85,7 @@ class Launcher(Screen[None]):
 
     def __init__(self, runs_folder: Path, memory: Path, now: float) -> None:
         super().__init__()
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
         self._runs_folder, self._memory, self._now = runs_folder, memory, now
         self._choices = load_choices(memory)
         self._offer: catalog.Offer | None = None
@@ -98,7 +100,7 @@ class Launcher(Screen[None]):
         policies, rewards = known_policies(), known_rewards()
         yield Static(
             Content.assemble(
-                ("agentrm", "bold $accent"), ("  watch a policy search, scored by a reward model", "$text-muted")
+                ("agentrm", "bold $accent"), ("  watch a policy search, scored by a reward model", "$foreground 62%")
             ),
             id="title",
         )
@@ -106,9 +108,11 @@ class Launcher(Screen[None]):
             with VerticalScroll(id="form", can_focus=False) as form:
                 form.border_title = "New run"
                 yield from self._fields(names, policies, rewards)
+            about = Static("", id="about", markup=False)
+            about.border_title = "About this environment"
             runs = OptionList(id="recent", markup=False)
             runs.border_title = "Recent runs"
-            yield runs
+            yield Vertical(about, runs, id="aside")
         yield Static("", id="hint", markup=False)
         yield Footer(show_command_palette=False, compact=True)
 
@@ -155,6 +159,7 @@ class Launcher(Screen[None]):
             self.notify(str(error), severity="error", markup=False)
             return
         self._offer = offer
+        self.query_one("#about", Static).update(_about(offer))
         options = [MIX, *offer.levels] if offer.procedural else list(offer.tasks)
         levels.set_options([(Content(level), level) for level in options])
         levels.value = self._choices.level if self._choices.level in options else options[0]
@@ -173,7 +178,7 @@ class Launcher(Screen[None]):
         listed.add_options([Option(_run_line(run, self._now, width), id=str(n)) for n, run in enumerate(runs)])
         if not runs:
             listed.add_option(
-                Option(Content.styled("Runs appear here once there are some.", "$text-muted"), disabled=True)
+                Option(Content.styled("Runs appear here once there are some.", "$foreground 62%"), disabled=True)
             )
 
     @on(Select.Changed, "#environment")
@@ -276,6 +281,16 @@ class Launcher(Screen[None]):
         return value
 
 
+def _about(offer: catalog.Offer) -> Content:
+    """What the environment is, and how much of it there is."""
+    if not offer.procedural:
+        size = f"{len(offer.tasks)} tasks"
+    else:
+        size = f"{len(offer.levels)} levels, any seed; {MIX} cycles through {', '.join(offer.mix[:8])}"
+        size += f" and {len(offer.mix) - 8} more" if len(offer.mix) > 8 else ""
+    return Content.assemble(one_line(offer.summary), "\n", (size, "$foreground 62%"))
+
+
 def _first_environment(names: tuple[str, ...]) -> str:
     return "maze" if "maze" in names else names[0]
 
@@ -293,7 +308,7 @@ def _run_line(run: RunSummary, now: float, width: int) -> Content:
     age = _age(now - run.changed.timestamp())
     if run.started is None:
         problem = fit(one_line(run.problem), width)
-        return Content.assemble((fit(run.path.name, width), "$text-muted"), "\n", (problem, "$error"))
+        return Content.assemble((fit(run.path.name, width), "$foreground 62%"), "\n", (problem, "$error"))
     started, finished = run.started, run.finished
     name = f"{started.environment} · {search_words(started.search)} · {len(started.tasks)} task" + "s" * (
         len(started.tasks) != 1
@@ -302,7 +317,7 @@ def _run_line(run: RunSummary, now: float, width: int) -> Content:
     models = one_line(f"  {started.policy}" + (f" + {started.reward}" if started.reward else ""))
     first = fit(name, max(4, width - cell_len(age) - 1)) + " " + age
     second = fit(models, max(4, width - cell_len(score) - 1)) + " " + score
-    return Content.assemble(first, "\n", (second, "$text-muted"))
+    return Content.assemble(first, "\n", (second, "$foreground 62%"))
 
 
 def _age(seconds: float) -> str:

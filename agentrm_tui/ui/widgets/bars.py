@@ -48,7 +48,7 @@ class TitleBar(Static):
         width = max(10, self.size.width - 2)
         run = state.run
         if run is None:
-            self.update(Content.assemble(("agentrm", "bold $accent"), ("  starting…", "$text-muted")))
+            self.update(Content.assemble(("agentrm", "bold $accent"), ("  starting…", "$foreground 62%")))
             return
         episodes = list(state.episodes)
         count = max(len(episodes), len(run.tasks))
@@ -64,7 +64,9 @@ class TitleBar(Static):
         right = "  ".join(part for part in (place, "replay" if replay else "") if part)
         body = clip(" · ".join(fact for fact in facts if fact), width - len(left) - len(right) - 4)
         gap = " " * max(1, width - len(left) - 2 - cell_len(body) - cell_len(right))
-        self.update(Content.assemble((left, "bold $accent"), ("  ", ""), (body, ""), (gap, ""), (right, "$text-muted")))
+        self.update(
+            Content.assemble((left, "bold $accent"), ("  ", ""), (body, ""), (gap, ""), (right, "$foreground 62%"))
+        )
 
 
 class PaneTabs(Static):
@@ -87,7 +89,7 @@ class PaneTabs(Static):
         parts: list[tuple[str, str]] = []
         for number, (pane, name) in enumerate(PANES.items(), 1):
             text = f"[{number} {name}]" if pane == current else f" {number} {name} "
-            parts.append((text, "bold $accent" if pane == current else "$text-muted"))
+            parts.append((text, "bold $accent" if pane == current else "$foreground 62%"))
             parts.append((" ", ""))
         self.update(Content.assemble(*parts))
 
@@ -128,7 +130,7 @@ class Scrubber(Static):
             ("━" * at, "$accent"),
             ("●", "bold $accent"),
             ("─" * (room - 1 - at), "$foreground 30%"),
-            (right, "$text-muted"),
+            (right, "$foreground 62%"),
         )
         self.update(line)
 

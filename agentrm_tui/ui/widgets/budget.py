@@ -9,8 +9,8 @@ from textual.widgets import Static
 
 from agentrm_tui.runs.events import Ledger
 from agentrm_tui.runs.state import RunState
-from agentrm_tui.ui.session import Session
 from agentrm_tui.ui.feed import Snapshot
+from agentrm_tui.ui.session import Session
 from agentrm_tui.ui.text import bar, clip, count, duration, one_line
 
 PHASES: dict[str, tuple[str, str, str]] = {
@@ -79,16 +79,18 @@ def loading_words(state: RunState) -> str:
 
 def _activity_line(activity: Activity, notice: str, width: int) -> Content:
     glyph, name, style = PHASES[activity.phase]
+    line = Content.styled(f"{glyph} {name}", f"bold {style}")
     what = activity.what.removeprefix(name).strip()
-    parts = [f"{glyph} {name}"]
-    progress = f" {bar(activity.done / activity.total, 10)} {activity.done}/{activity.total}" if activity.total else ""
-    clock = f" · {duration(activity.seconds)}" if activity.seconds is not None else ""
-    body = clip(f"  {what}{progress}{clock}" if what or clock else "", width - len(parts[0]))
-    line = Content.assemble((parts[0], f"bold {style}"), (body, ""))
+    if what:
+        line += f"  {clip(what, width - line.cell_length - 2)}"
+    if activity.total and width - line.cell_length > 24:
+        drawn = bar(activity.done / activity.total, 10)
+        line += Content.assemble("  ", (drawn, "$accent on $foreground 12%"), f" {activity.done}/{activity.total}")
+    if activity.seconds is not None and width - line.cell_length > 12:
+        line += Content.styled(f" · {duration(activity.seconds)}", "$foreground 62%")
     room = width - line.cell_length - 3
     if notice and room >= 12:
-        said = clip(notice, room)
-        line += Content.assemble(("   ", ""), (said, "$warning"))
+        line += Content.styled(f"   {clip(notice, room)}", "$warning")
     return line
 
 
@@ -116,7 +118,7 @@ def _ledger_line(ledger: Ledger, elapsed: float, width: int) -> Content:
     for fact in facts[1:]:
         if len(line) + 3 + len(fact) <= width:
             line += f" · {fact}"
-    return Content.styled(line, "$text-muted")
+    return Content.styled(line, "$foreground 62%")
 
 
 def _tokens(name: str, computed: int, unique: int) -> str:

@@ -22,8 +22,8 @@ MARK_STYLES = {
     "chosen": "bold $accent",
     "kept": "$success",
     "judged": "$foreground",
-    "waiting": "$text-muted",
-    "cut": "$text-disabled",
+    "waiting": "$foreground 62%",
+    "cut": "$foreground 40%",
 }
 _CURSOR = "$block-cursor-foreground on $block-cursor-background"
 _BAR = 10
@@ -46,8 +46,10 @@ _COLUMNS = (
     Column("mean", "mean", 5, 4),
     Column("visits", "visits", 6, 3),
     Column("tokens", "tok", 4, 2),
-    Column("from", "from", 9, 1),
+    Column("beam", "beam", 4, 5),
 )
+_THOUGHT_ROOM = 24
+"""Cells from which on the thought is shown too."""
 
 
 class Candidates(Pane):
@@ -95,16 +97,21 @@ class Candidates(Pane):
     def draw(self, width: int, height: int) -> Content:
         """Lay out heading and rows, with a rule where the cut is."""
         if self.view is None or not self.rows:
-            return Content.styled(self.waiting, "$text-muted")
+            return Content.styled(self.waiting, "$foreground 62%")
         columns = self._columns(width)
-        action_width = width - 4 - sum(column.width + 2 for column in columns)
-        lines: list[Line] = [_heading(columns, action_width)]
+        longest = max(cell_len(one_line(row.action, 80)) for row in self.rows)
+        room = width - 4 - sum(column.width + 2 for column in columns)
+        action_width = min(room, max(longest, 16))
+        thought_width = room - action_width - 2
+        if thought_width < _THOUGHT_ROOM:
+            action_width, thought_width = room, 0
+        lines: list[Line] = [_heading(columns, action_width, thought_width)]
         cut_before = False
         for row in self.rows:
             if row.mark == "cut" and not cut_before:
                 cut_before = True
-                lines.append([(fit(f"╌╌ cut: {one_line(row.why)} ", width), "$text-muted")])
-            lines.append(self._line(row, columns, action_width, self.view.scale))
+                lines.append([(fit(f"╌╌ cut: {one_line(row.why)} ", width), "$foreground 62%")])
+            lines.append(self._line(row, columns, action_width, thought_width))
         return styled_lines(lines)
 
     def action_cursor(self, by: int) -> None:
@@ -151,7 +158,7 @@ class Candidates(Pane):
                 kept.add(column.name)
         return [column for column in _COLUMNS if column.name in kept]
 
-    def _line(self, row: CandidateView, columns: list[Column], action_width: int, scale: ValueRange) -> Line:
+    def _line(self, row: CandidateView, columns: list[Column], action_width: int, thought_width: int) -> Line:
         under = row.node == self.cursor and self.has_focus
         focus = self.view is not None and row.node == self.view.focus
         base = MARK_STYLES[row.mark]
@@ -166,7 +173,9 @@ class Candidates(Pane):
         ]
         for column in columns:
             line.append(("  ", ""))
-            line.extend(_cell(column, row, scale, base))
+            line.extend(_cell(column, row, self.view.scale if self.view else ValueRange(), base))
+        if thought_width:
+            line.append((f"  {fit(one_line(row.thought), thought_width)}", f"{base} italic"))
         return [(text, _CURSOR) for text, _ in line] if under else line
 
     def on_focus(self) -> None:
@@ -182,11 +191,13 @@ def _shown(view: EpisodeView | None) -> tuple[object, ...]:
     return (view.candidates, view.focus, view.scale, view.title) if view is not None else ()
 
 
-def _heading(columns: list[Column], action_width: int) -> Line:
-    names = [("    " + fit("action", action_width), "$text-muted")]
+def _heading(columns: list[Column], action_width: int, thought_width: int) -> Line:
+    names = [("    " + fit("action", action_width), "$foreground 62%")]
     for column in columns:
-        right = column.name not in ("reward", "from")
-        names.append(("  " + fit(column.heading, column.width, right=right), "$text-muted"))
+        right = column.name != "reward"
+        names.append(("  " + fit(column.heading, column.width, right=right), "$foreground 62%"))
+    if thought_width:
+        names.append(("  " + fit("thought", thought_width), "$foreground 62%"))
     return names
 
 
@@ -196,8 +207,8 @@ def _has_data(column: Column, rows: tuple[CandidateView, ...]) -> bool:
             return any(row.visits for row in rows)
         case "margin":
             return any(row.margin is not None for row in rows)
-        case "from":
-            return len({row.parent for row in rows}) > 1
+        case "beam":
+            return len({row.beam for row in rows}) > 1
         case "n":
             return any(row.samples > 1 for row in rows)
         case _:
@@ -208,7 +219,7 @@ def _cell(column: Column, row: CandidateView, scale: ValueRange, base: str) -> L
     """One cell: the reward as bar and number, everything else as text."""
     if column.name == "reward":
         drawn = bar(scale.share(row.reward), _BAR)
-        style = "$text-disabled" if row.mark == "cut" else "$primary"
+        style = "$foreground 40%" if row.mark == "cut" else "$primary"
         return [(drawn, f"{style} on $foreground 8%"), (fit(number(row.reward), 6, right=True), base)]
     texts = {
         "margin": signed(row.margin),
@@ -217,6 +228,6 @@ def _cell(column: Column, row: CandidateView, scale: ValueRange, base: str) -> L
         "mean": number(row.mean_return),
         "visits": str(row.visits) if row.visits else "–",
         "tokens": str(row.tokens),
-        "from": row.parent,
+        "beam": str(row.beam),
     }
-    return [(fit(texts[column.name], column.width, right=column.name != "from"), base)]
+    return [(fit(texts[column.name], column.width, right=True), base)]

@@ -17,14 +17,14 @@ Line = list[tuple[str, str]]
 
 _ROLE_STYLES = {
     "empty": "",
-    "floor": "$text-disabled",
+    "floor": "$foreground 40%",
     "wall": "$foreground 40%",
     "agent": "bold $accent",
     "goal": "bold $success",
     "object": "bold $foreground",
     "door": "bold $secondary-lighten-2",
     "hidden": "$foreground 20%",
-    "label": "$text-muted",
+    "label": "$foreground 62%",
 }
 _TINT_STYLES = {
     "red": "bold $error",
@@ -55,14 +55,14 @@ class PicturePane(Pane):
         """Stack goal, picture and observation; beside each other where the pane is wide and low."""
         view = self.view
         if view is None:
-            return Content.styled("The goal appears when the first episode starts.", "$text-muted")
-        picture = picture_lines(decode_picture(view.picture), width)
+            return Content.styled("The goal appears when the first episode starts.", "$foreground 62%")
+        goal, rest = self._goal(view, width), self._observation(view, width)
+        picture = picture_lines(decode_picture(view.picture), width, height - len(goal) - len(rest) - 2)
         picture_width = max((_line_width(line) for line in picture), default=0)
         aside = width - picture_width - 3
         if picture and aside >= 30:
             words = self._words(view, aside)
             return styled_lines(_beside(picture, words, picture_width))
-        goal, rest = self._goal(view, width), self._observation(view, width)
         middle = [[(" " * ((width - picture_width) // 2), ""), *line] for line in picture]
         return styled_lines([*goal, [], *middle, *([[]] if middle else []), *rest])
 
@@ -72,9 +72,9 @@ class PicturePane(Pane):
     def _observation(self, view: EpisodeView, width: int) -> list[Line]:
         turn = _last_acted(view)
         limit = view.start.step_limit
-        steps: Line = [(f"Step {turn.step} of {limit}" if limit else f"Step {turn.step}", "$text-muted")]
+        steps: Line = [(f"Step {turn.step} of {limit}" if limit else f"Step {turn.step}", "$foreground 62%")]
         if turn.action:
-            steps.append((clip(f" · after “{one_line(turn.action)}”", max(0, width - 14)), "$text-muted"))
+            steps.append((clip(f" · after “{one_line(turn.action)}”", max(0, width - 14)), "$foreground 62%"))
         seen = [[(line, "")] for line in wrap(clean(turn.observation or ""), width)]
         return [steps, *seen]
 
@@ -82,26 +82,34 @@ class PicturePane(Pane):
         return [*self._goal(view, width), [], *self._observation(view, width)]
 
 
-def picture_lines(picture: Picture, width: int) -> list[Line]:
-    """Draw a picture, two cells wide for each cell where it fits, so that squares look square."""
+def picture_lines(picture: Picture, width: int, height: int) -> list[Line]:
+    """Draw a picture two cells wide for each of its cells, so that squares look square, and larger where it fits."""
     if not picture.rows:
         return []
     columns = len(picture.rows[0])
-    words = any(cell.role == "label" for row in picture.rows for cell in row)
-    wide = 2 if not words and columns * 2 <= width else 1
-    lines = [[_piece(cell, wide) for cell in row[:width]] for row in picture.rows]
+    if any(cell.role == "label" for row in picture.rows for cell in row):
+        across, down = 1, 1
+    else:
+        down = max(1, min(3, width // max(1, 2 * columns), (height - 1) // len(picture.rows)))
+        across = 2 * down if columns * 2 <= width else 1
+    lines: list[Line] = []
+    for row in picture.rows:
+        for part in range(down):
+            lines.append([_piece(cell, across, part == down // 2) for cell in row[:width]])
     if picture.caption:
-        lines.append([(clip(one_line(picture.caption), width), "$text-muted")])
+        lines.append([(clip(one_line(picture.caption), width), "$foreground 62%")])
     return lines
 
 
-def _piece(cell: Cell, wide: int) -> tuple[str, str]:
+def _piece(cell: Cell, across: int, middle: bool) -> tuple[str, str]:
+    """One line of a cell: solid glyphs fill it, others stand in its middle."""
     glyph = cell.glyph if cell_len(cell.glyph) == 1 and cell.glyph.isprintable() else "?"
     if cell.role == "hidden" and glyph == " ":
         glyph = _HIDDEN
-    solid = glyph in "█▓▒░─"
     style = _TINT_STYLES.get(cell.tint) or _ROLE_STYLES.get(cell.role, "")
-    return (glyph * wide if solid else glyph.ljust(wide), style)
+    if glyph in "█▓▒░─":
+        return (glyph * across, style)
+    return ((glyph if middle else " ").rjust((across + 1) // 2).ljust(across), style)
 
 
 def _line_width(line: Line) -> int:

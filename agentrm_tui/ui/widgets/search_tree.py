@@ -1,9 +1,10 @@
-"""The search tree. Cut subtrees stay closed and unbuilt, so that ten thousand nodes cost what is open, not what exists."""
+"""The search tree. Cut subtrees stay closed and unbuilt: ten thousand nodes cost what is open, not what exists."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
 from textual.binding import Binding, BindingType
@@ -21,7 +22,7 @@ OPEN_NODES = 300
 CHILDREN_SHOWN = 200
 """Children of one node drawn at most."""
 _GUIDE = 2
-_LABEL_ROOM = 26
+_LABEL_ROOM = 22
 
 
 class SearchTree(TreeWidget[NodeId], inherit_bindings=False):
@@ -144,10 +145,12 @@ class SearchTree(TreeWidget[NodeId], inherit_bindings=False):
         own = self.get_component_rich_style(name, partial=True) if name and style.bgcolor is None else Style()
         fact = self.get_component_rich_style("tree--fact", partial=True) if style.bgcolor is None else Style()
         text = Text(no_wrap=True, end="")
-        fold = "" if not node.allow_expand else "▾ " if node.is_expanded else "▸ "
+        fold = "" if node is self.root else "  " if not node.allow_expand else "▾ " if node.is_expanded else "▸ "
+        room = self.scrollable_content_region.width - _GUIDE * _depth(node) - len(fold)
+        words = clip(self._words(item), room)
         text.append(fold, base_style + fact + style)
-        text.append(self._words(item), base_style + own + style)
-        text.append(self._facts(item, node), base_style + fact + style)
+        text.append(words, base_style + own + style)
+        text.append(clip(self._facts(item, node), max(0, room - cell_len(words))), base_style + fact + style)
         return text
 
     def _words(self, item: Node) -> str:
@@ -186,7 +189,7 @@ class SearchTree(TreeWidget[NodeId], inherit_bindings=False):
         levels = self._levels()
         index = view.path.index(self._top) if self._top in view.path else -1
         if index < 0 or len(view.path) - index > levels:
-            target = max(0, len(view.path) - 1 - levels // 2) if len(view.path) > levels else 0
+            target = max(0, len(view.path) + 2 - levels) if len(view.path) > levels else 0
             if view.path[target] != self._top:
                 self._start_over(view.path[target])
 
@@ -249,3 +252,10 @@ class SearchTree(TreeWidget[NodeId], inherit_bindings=False):
             widget_node.is_expanded,
             main,
         )
+
+
+def _depth(node: TreeNode[NodeId]) -> int:
+    depth = 0
+    while node.parent is not None:
+        node, depth = node.parent, depth + 1
+    return depth

@@ -34,7 +34,7 @@ class Transcript(Pane):
     def draw(self, width: int, height: int) -> Content:
         """Goal, first observation, then a block for each step."""
         if self.view is None:
-            return Content.styled("What the agent thinks, does and sees appears here.", "$text-muted")
+            return Content.styled("What the agent thinks, does and sees appears here.", "$foreground 62%")
         lines: list[Line] = []
         for turn in self.view.transcript:
             if lines:
@@ -58,20 +58,22 @@ def _block(turn: Turn, width: int) -> list[Line]:
     facts = clip(facts, width - 3)
     rule = "─" * max(0, width - cell_len(facts) - 3)
     lines: list[Line] = [
-        [(f"{glyph} ", MARK_STYLES[turn.mark]), (facts, "$text-muted"), (f" {rule}", "$foreground 20%")]
+        [(f"{glyph} ", MARK_STYLES[turn.mark]), (facts, "$foreground 62%"), (f" {rule}", "$foreground 20%")]
     ]
     if turn.thought:
-        lines += _paragraph("Thinks", clean(turn.thought), width, "italic $text-muted")
+        lines += _paragraph("Thinks", clean(turn.thought), width, "italic $foreground 62%")
     lines += _paragraph("Does", clean(turn.action) or "(no action in the reply)", width, "bold")
     if turn.observation is not None:
         style = "" if turn.valid else "$warning"
         seen = clean(turn.observation)
         lines += _paragraph("Sees", seen if turn.valid else f"(invalid) {seen}", width, style)
     if turn.done:
-        lines.append([(" " * 8 + "the episode ends here", "$text-muted")])
+        lines.append([(" " * 8 + "the episode ends here", "$foreground 62%")])
     return lines
 
 
 def _paragraph(name: str, text: str, width: int, style: str) -> list[Line]:
     lines = wrap(text, max(8, width - 8))
-    return [[(f"{name if not number else '':<8}", "$text-muted"), (line, style)] for number, line in enumerate(lines)]
+    return [
+        [(f"{name if not number else '':<8}", "$foreground 62%"), (line, style)] for number, line in enumerate(lines)
+    ]

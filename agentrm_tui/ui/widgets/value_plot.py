@@ -11,6 +11,7 @@ from agentrm_tui.ui.views import EpisodeView, StepValue, ValueRange
 from agentrm_tui.ui.widgets.pane import Pane, styled_lines
 
 Line = list[tuple[str, str]]
+_QUIET = "$foreground 62%"
 _OWN, _OTHER, _BOTH = "●", "○", "◉"
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Bits of a braille cell: four rows of two columns."""
@@ -35,7 +36,7 @@ class ValuePlot(Pane):
     def draw(self, width: int, height: int) -> Content:
         """Axis, plot and legend."""
         if not any(step.value is not None for step in self.values):
-            return Content.styled("The reward model's value of each step on the path appears here.", "$text-muted")
+            return Content.styled("The reward model's value of each step on the path appears here.", _QUIET)
         rows, label = max(3, height - 3), 5
         grid = plot(self.values, self.scale, max(8, width - label - 1), rows)
         middle = (self.scale.low + self.scale.high) / 2
@@ -43,7 +44,7 @@ class ValuePlot(Pane):
         lines: list[Line] = []
         for index, row in enumerate(grid):
             name = number(labels[index], 2) if index in labels else ""
-            lines.append([(f"{name:>{label}}", "$text-muted"), ("┤" if name else "│", "$foreground 30%"), *row])
+            lines.append([(f"{name:>{label}}", _QUIET), ("┤" if name else "│", "$foreground 30%"), *row])
         lines.append([(" " * label + "└" + "─" * max(0, width - label - 1), "$foreground 30%")])
         lines.append(_steps(self.values, width - label - 1, label + 1))
         lines.append(_legend(self.values, width))
@@ -67,7 +68,7 @@ def plot(values: tuple[StepValue, ...], scale: ValueRange, width: int, height: i
         if last is not None:
             _draw_line(bits, last, point)
         last = point
-    styles = {_OWN: "bold $accent", _BOTH: "bold $accent", _OTHER: "$text-muted"}
+    styles = {_OWN: "bold $accent", _BOTH: "bold $accent", _OTHER: _QUIET}
     lines = []
     for y, row in enumerate(bits):
         pieces = []
@@ -115,20 +116,15 @@ def _steps(values: tuple[StepValue, ...], width: int, margin: int) -> Line:
         if column >= free and column + len(text) <= width:
             row[column : column + len(text)] = text
             free = column + len(text) + 2
-    return [(" " * margin + "".join(row[:width]), "$text-muted")]
+    return [(" " * margin + "".join(row[:width]), _QUIET)]
 
 
 def _legend(values: tuple[StepValue, ...], width: int) -> Line:
     worst = max(values, key=lambda step: step.regret)
-    regret = f"largest regret {number(worst.regret)} at step {worst.step}" if worst.regret > 0 else "no regret"
-    own, other = " path  ", " best other  "
-    room = width - len(own) - len(other) - 2
-    if room < len(regret) and worst.regret > 0:
-        regret = f"regret {number(worst.regret)} @{worst.step}"
-    return [
-        (_OWN, "bold $accent"),
-        (own, ""),
-        (_OTHER, "$text-muted"),
-        (other, ""),
-        (clip(regret, room), "$text-muted"),
-    ]
+    other, regret = " best other  ", "no regret"
+    if worst.regret > 0:
+        regret = f"largest regret {number(worst.regret)} at step {worst.step}"
+        if len(regret) + 22 > width:
+            other, regret = " other  ", f"regret {number(worst.regret)} @{worst.step}"
+    rest = clip(regret, width - len(other) - 9)
+    return [(_OWN, "bold $accent"), (" path  ", ""), (_OTHER, _QUIET), (other, ""), (rest, _QUIET)]
