@@ -45,6 +45,7 @@ class RunStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="run_
     reward_digest: str = ""
     search: SearchSettings = msgspec.field(default_factory=SearchSettings)
     temperature: float = 0.7
+    top_p: float = 1.0
     max_tokens: int = 64
     max_steps: int = 0
     seed: int = 0
@@ -136,10 +137,16 @@ class ActedNode(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Acted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="acted"):
-    """Answers an `Act`. `env_steps` counts every environment step taken for it, replayed prefixes included."""
+    """Answers an `Act`.
+
+    Attributes:
+        env_steps: Every environment step taken for it, replayed prefixes included.
+        refused: Actions that were refused before the environment saw them (too long, or none at all).
+    """
 
     nodes: tuple[ActedNode, ...]
     env_steps: int = 0
+    refused: int = 0
     milliseconds: float = 0.0
 
 
@@ -227,7 +234,13 @@ class Ledger(msgspec.Struct, frozen=True):
 
 
 class RunFinished(Event, frozen=True, kw_only=True, omit_defaults=True, tag="run_finished"):
-    """The last event: the score of each task (in [0, 1], in the order of `RunStarted.tasks`; null where it failed)."""
+    """The last event, unless the run was stopped and resumed later.
+
+    Attributes:
+        score_mean: Mean over the tasks that ended; a task that failed by a fault counts 0.
+        scores: The score of each task, in [0, 1], in the order of `RunStarted.tasks`; null where it failed or is left.
+        ledger: What the run cost; its seconds are wall-clock time.
+    """
 
     score_mean: float
     scores: tuple[float | None, ...]

@@ -30,6 +30,7 @@ class EpisodeState(msgspec.Struct):
         history: Its live events, abandoned ones left out: what a fresh search is fed to stand here again.
         abandoned: Nodes that a rewind left behind. Their ids are never given again.
         ordinals: How many children each node ever had.
+        drawn: How many replies were ever sampled from each node, abandoned ones included.
     """
 
     id: str
@@ -43,6 +44,7 @@ class EpisodeState(msgspec.Struct):
     history: list[Recorded] = msgspec.field(default_factory=list)
     abandoned: dict[NodeId, Node] = msgspec.field(default_factory=dict)
     ordinals: dict[NodeId, int] = msgspec.field(default_factory=dict)
+    drawn: dict[NodeId, int] = msgspec.field(default_factory=dict)
     notices: list[str] = msgspec.field(default_factory=list)
 
 
@@ -73,6 +75,7 @@ def apply(state: RunState, event: ev.AnyEvent) -> RunState:
     number = state.events
     state.events += 1
     state.clock = max(state.clock, event.at)
+    state.finished = None
     match event:
         case ev.RunStarted():
             state.run = event
@@ -81,7 +84,7 @@ def apply(state: RunState, event: ev.AnyEvent) -> RunState:
         case ev.RunFinished():
             state.finished = event
         case ev.EpisodeStarted():
-            state.episodes[event.episode] = _start(event, number)
+            state.episodes[event.episode] = _start(state, event, number)
         case ev.Fault(episode=""):
             state.faults.append(event)
         case _:
@@ -91,15 +94,23 @@ def apply(state: RunState, event: ev.AnyEvent) -> RunState:
             _charge(state, episode, event)
             try:
                 _apply_to_episode(episode, event, number)
-            except KeyError as error:
-                raise DataError(f"event {number} names node {error}, which does not exist") from error
+            except (KeyError, ValueError) as error:
+                raise DataError(f"event {number} does not fit the events before it: {error}") from error
             if isinstance(event, ev.Fault):
                 state.faults.append(event)
     return state
 
 
-def _start(event: ev.EpisodeStarted, number: int) -> EpisodeState:
-    return EpisodeState(event.episode, event, _fresh_tree(event, number))
+def _start(state: RunState, event: ev.EpisodeStarted, number: int) -> EpisodeState:
+    episode = EpisodeState(event.episode, event, _fresh_tree(event, number))
+    if event.parent:
+        parent = state.episodes.get(event.parent)
+        if parent is None:
+            raise DataError(f"event {number} forks episode {event.parent!r}, which never started")
+        for recorded in parent.history:
+            if recorded.number <= event.parent_event and not isinstance(recorded.event, ev.EpisodeFinished):
+                regrow(episode, recorded)
+    return episode
 
 
 def _fresh_tree(event: ev.EpisodeStarted, number: int) -> Tree:
@@ -127,8 +138,24 @@ def _apply_to_episode(episode: EpisodeState, event: ev.AnyEvent, number: int) ->
         case ev.Truncated():
             episode.notices.append(f"{event.what}: context full, {event.dropped} oldest observations left out")
         case _:
-            episode.history.append(Recorded(number, event))
-            _grow(episode, event, number)
+            regrow(episode, Recorded(number, event))
+            if isinstance(event, ev.Proposed):
+                for node in event.nodes:
+                    episode.drawn[node.parent] = episode.drawn.get(node.parent, 0) + node.samples
+
+
+def replant(episode: EpisodeState, to: int | None = None) -> list[Recorded]:
+    """Empty the tree but for its root and return the live history (up to event number `to`), to be grown again."""
+    history = [recorded for recorded in episode.history if to is None or recorded.number <= to]
+    episode.tree, episode.history = _fresh_tree(episode.start, episode.tree.root.created), []
+    episode.chosen, episode.outcome, episode.steps, episode.status = None, None, 0, "running"
+    return history
+
+
+def regrow(episode: EpisodeState, recorded: Recorded) -> None:
+    """Grow the tree by one recorded event, without charging for it."""
+    episode.history.append(recorded)
+    _grow(episode, recorded.event, recorded.number)
 
 
 def _grow(episode: EpisodeState, event: ev.AnyEvent, number: int) -> None:
@@ -173,6 +200,8 @@ def _add(episode: EpisodeState, proposed: ev.ProposedNode, phase: Literal["searc
     tree = episode.tree
     if proposed.node in tree:
         tree[proposed.node].samples += proposed.samples
+        if phase == "search":
+            tree[proposed.node].phase = phase
         return
     parent = tree[proposed.parent]
     reply = parse_reply(proposed.reply)
@@ -193,20 +222,15 @@ def _add(episode: EpisodeState, proposed: ev.ProposedNode, phase: Literal["searc
         created=number,
     )
     parent.children.append(proposed.node)
-    episode.ordinals[parent.id] = episode.ordinals.get(parent.id, 0) + 1
+    ordinal = int(proposed.node.rpartition(".")[2])
+    episode.ordinals[parent.id] = max(episode.ordinals.get(parent.id, 0), ordinal + 1)
 
 
 def _rewind(episode: EpisodeState, to: int) -> None:
     """Rebuild the tree from the events up to number `to`; the nodes made later are abandoned."""
-    before, history, ordinals = episode.tree, episode.history, dict(episode.ordinals)
-    start_number = before.root.created
-    episode.tree, episode.history = _fresh_tree(episode.start, start_number), []
-    episode.chosen, episode.outcome, episode.steps, episode.status = None, None, 0, "running"
-    for recorded in history:
-        if recorded.number <= to:
-            episode.history.append(recorded)
-            _grow(episode, recorded.event, recorded.number)
-    episode.ordinals = ordinals
+    before = episode.tree
+    for recorded in replant(episode, to):
+        regrow(episode, recorded)
     for node in before:
         if node.id not in episode.tree:
             episode.abandoned[node.id] = node
@@ -240,7 +264,11 @@ def _cost(event: ev.AnyEvent) -> ev.Ledger | None:
                 seconds=usage.milliseconds / 1000,
             )
         case ev.Acted():
-            return ev.Ledger(env_steps=event.env_steps, transitions=len(event.nodes), seconds=event.milliseconds / 1000)
+            return ev.Ledger(
+                env_steps=event.env_steps,
+                transitions=len(event.nodes) - event.refused,
+                seconds=event.milliseconds / 1000,
+            )
         case _:
             return None
 

@@ -1,0 +1,41 @@
+"""Siblings with equal actions are one node that stands for several samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from agentrm_models.policies.base import Candidate
+from agentrm_tui.replies import parse_reply
+from agentrm_tui.runs.events import ProposedNode
+from agentrm_tui.runs.texts import kept_reply
+from agentrm_tui.search.tree import NodeId
+
+
+def merge_candidates(
+    parent: NodeId, candidates: Sequence[Candidate], times: int, known: Mapping[str, NodeId], ordinal: int
+) -> list[ProposedNode]:
+    """Merge candidates by parsed action; the first reply and its log-probability are kept.
+
+    Args:
+        times: Samples that each candidate stands for.
+        known: Existing children by action; sampled again, they get more samples.
+        ordinal: Of the next new child.
+    """
+    merged: dict[str, ProposedNode] = {}
+    for candidate in candidates:
+        reply = kept_reply(candidate.text)
+        action = parse_reply(reply).action
+        seen = merged.get(action)
+        if seen is not None:
+            merged[action] = ProposedNode(
+                seen.node, parent, seen.reply, seen.log_probability, seen.tokens, seen.samples + times
+            )
+        elif action in known:
+            merged[action] = ProposedNode(known[action], parent, samples=times)
+        else:
+            log_probability = round(candidate.log_probability, 6)
+            merged[action] = ProposedNode(
+                f"{parent}.{ordinal}", parent, reply, log_probability, candidate.tokens, times
+            )
+            ordinal += 1
+    return list(merged.values())
