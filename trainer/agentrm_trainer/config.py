@@ -171,12 +171,14 @@ class LabelSection(_Section, frozen=True, kw_only=True):
         min_visits: λ of the paper.
         max_weight_visits: Visits beyond which a label's weight, sqrt(visits), no longer grows (`all` only).
         discount: Factor for each step between a node and the end of the episode that valued it.
+        merge_states: Nodes of equal environment state and depth share their returns (arXiv 2603.18859).
     """
 
     variant: Literal["all", "visits"] = "all"
     min_visits: Positive = 3
     max_weight_visits: Positive = 9
     discount: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    merge_states: bool = False
 
 
 class FitSection(_Section, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,22 @@ class Sampling(NamedTuple):
     seed: int
     parallel: int
     threads: int
+
+
+@lru_cache(maxsize=1)
+def load_policy_once(folder: str, device: str, threads: int) -> Policy:
+    """The policy of a folder, kept by this process for its next chunk."""
+    from agentrm_models.specs import load_policy
+
+    return load_policy(folder, device=device, threads=threads)
+
+
+@lru_cache(maxsize=2)
+def load_reward_once(spec: str, device: str, threads: int) -> RewardModel:
+    """The reward model of a spec, kept by this process for its next chunk."""
+    from agentrm_models.specs import load_reward
+
+    return load_reward(spec, device=device, threads=threads)
 
 
 def make_plan(

@@ -74,3 +74,45 @@ def _common(config: Config, stage: str) -> list[str]:
         "```",
         "",
     ]
+
+
+def results_section(tables: str, minutes: dict[str, float], figures: dict[str, dict[str, Any]]) -> str:
+    """What the report stage adds to both cards: results on unseen tasks, data and time."""
+    times = "\n".join(f"| {name} | {spent:.1f} |" for name, spent in minutes.items())
+    data = "\n".join(
+        f"- {name}: {_data_line(name, found)}" for name, found in figures.items() if _data_line(name, found)
+    )
+    return "\n".join(
+        [
+            "## Results",
+            "",
+            "On test tasks whose initial state occurs nowhere in training; paired bootstrap intervals over tasks. "
+            "Cost is in generated tokens.",
+            "",
+            tables,
+            "## Data",
+            "",
+            data,
+            "",
+            "## Time",
+            "",
+            "| stage | minutes |",
+            "|---|---|",
+            times,
+            "",
+        ]
+    )
+
+
+def _data_line(stage: str, figures: dict[str, Any]) -> str:
+    match stage:
+        case "collect":
+            counts = ", ".join(f"{name} {count:,}" for name, count in figures["trajectories"].items())
+            return f"expert trajectories with outcome 1: {counts}"
+        case "explore":
+            counts = ", ".join(f"{name} {count:,}" for name, count in figures["trees"].items())
+            return f"explored trees: {counts}"
+        case "label":
+            return f"{figures['labels']:,} labels, mean target {figures['mean_target']:.2f}"
+        case _:
+            return ""

@@ -1,0 +1,117 @@
+"""The command `agentrm-train`: one sub-command for each stage, and `pipeline` for all of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agentrm_models.errors import AgentRMError
+
+if TYPE_CHECKING:
+    from agentrm_trainer.workspace import StageName
+
+_HELP: dict[StageName, str] = {
+    "collect": "Play training tasks with the expert and keep the solved ones.",
+    "sft": "Clone the expert: tokenizer and policy.",
+    "explore": "Grow search trees with the policy on other training tasks.",
+    "label": "Read reward targets from the trees.",
+    "fit": "Fit the explicit reward model.",
+    "evaluate": "Play unseen test tasks with every method.",
+    "report": "Write tables and model cards.",
+    "export": "Gather the models, and write the policy as GGUF.",
+}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="agentrm-tui")
+def commands() -> None:
+    """Train a policy and a reward model for text environments, from expert data to a report.
+
+    Start with `agentrm-train pipeline --config quick`.
+    """
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(
+        (
+            click.option(
+                "--config", "source", required=True, metavar="FILE|NAME", help="A YAML file or a recipe's name."
+            ),
+            click.option(
+                "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key; beats the file."
+            ),
+            click.option("--out", type=click.Path(path_type=Path), help="Folder of all results [runs-out/NAME]."),
+            click.option("--resume", is_flag=True, help="Go on with earlier work; finished stages are passed over."),
+            click.option("--dry-run", is_flag=True, help="Check the settings, show what would be done, and end."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _add_stage(name: StageName) -> None:
+    @commands.command(name, help=_HELP[name])
+    @_options
+    def stage(source: str, overrides: tuple[str, ...], out: Path | None, resume: bool, dry_run: bool) -> None:
+        _run(name, source, overrides, out, resume, dry_run)
+
+
+for _name in _HELP:
+    _add_stage(_name)
+
+
+@commands.command()
+@_options
+def pipeline(source: str, overrides: tuple[str, ...], out: Path | None, resume: bool, dry_run: bool) -> None:
+    """Run every stage in order."""
+    _run(None, source, overrides, out, resume, dry_run)
+
+
+def _run(
+    stage: StageName | None, source: str, overrides: tuple[str, ...], out: Path | None, resume: bool, dry_run: bool
+) -> None:
+    from agentrm_trainer.config_file import load_config
+    from agentrm_trainer.pipeline import describe, run_pipeline, run_stage
+    from agentrm_trainer.progress import make_display
+    from agentrm_trainer.workspace import Workspace
+
+    config = load_config(source, overrides)
+    workspace = Workspace(config, out or Path("runs-out") / config.name, make_display(), resume)
+    if dry_run:
+        import msgspec
+        import yaml
+
+        click.echo(yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False, allow_unicode=True).rstrip())
+        click.echo(describe(workspace))
+        return
+    with workspace.catching_signals():
+        if stage is None:
+            run_pipeline(workspace)
+        else:
+            run_stage(workspace, stage)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command; an error that a person can cause ends in one line and its exit code."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        commands.main(arguments, prog_name="agentrm-train", standalone_mode=False)
+    except click.exceptions.Exit as exit_request:
+        sys.exit(exit_request.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except AgentRMError as error:
+        click.echo(f"agentrm-train: {error}", err=True)
+        sys.exit(error.exit_code)
+    except MemoryError as error:
+        click.echo(f"agentrm-train: out of memory: {error}", err=True)
+        sys.exit(4)

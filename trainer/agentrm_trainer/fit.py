@@ -1,0 +1,263 @@
+"""Stage `fit`: the explicit reward model, by mean squared error on packed trees (AgentRM: one linear value head)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from agentrm_models.errors import DataError
+from agentrm_trainer.backbone import load_reward_model, new_reward_model, prepare_for_training, save_model
+from agentrm_trainer.config import FitSection, digest_of
+from agentrm_trainer.judged import JudgedGroup, pair_accuracy
+from agentrm_trainer.label import read_labelled_trees
+from agentrm_trainer.optimisation import Budget, Trainer, autocast, load_checkpoint, save_checkpoint
+from agentrm_trainer.reports.cards import reward_card
+from agentrm_trainer.reward_data import judged_pieces, tree_pieces
+from agentrm_trainer.tokenizer import load_tokenizer
+from agentrm_trainer.tree_packing import PackedTrees, Piece, batches, pack_pieces
+from agentrm_trainer.workspace import StageFolder, Workspace, read_json
+
+RANKING_SCALE = 0.1
+"""Difference of two rewards at which a ranking pair counts as clearly ordered."""
+
+
+class FitState(msgspec.Struct):
+    """Where training stands.
+
+    Attributes:
+        epoch, batch: Place in the shuffled batches.
+        tokens: Packed tokens read.
+        next_evaluation: Share of the budget at which dev is measured next.
+        best: Best selection score so far.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    tokens: int = 0
+    loss: float = 0.0
+    next_evaluation: float = 0.0
+    best: float = -1.0
+    evaluations: list[dict[str, float]] = msgspec.field(default_factory=list)
+
+
+def fit(workspace: Workspace) -> None:
+    """Run the stage: `reward/` is the model that ordered dev best."""
+    config = workspace.config
+    upstream = workspace.done("label").digest
+    folder = workspace.stage("fit", digest_of(upstream, config.fit, config.seed))
+    if folder.open(workspace.resume):
+        return
+    torch.set_num_threads(config.threads)
+    FitRun(workspace, folder).run()
+
+
+class FitRun:
+    """One sitting of fitting."""
+
+    def __init__(self, workspace: Workspace, folder: StageFolder) -> None:
+        self._workspace, self._folder, self._section = workspace, folder, workspace.config.fit
+        config = workspace.config
+        policy = workspace.folder("sft") / "policy"
+        self._tokenizer = load_tokenizer(policy)
+        model = prepare_for_training(new_reward_model(policy, self._tokenizer, config.seed), config.device)
+        self._context = int(model.config.max_position_embeddings)
+        self._trainer = Trainer(model, self._section, "score", self._section.head_rate)
+        self._state = load_checkpoint(folder.path / "checkpoint", self._trainer, FitState) or FitState()
+        trees = read_labelled_trees(workspace.folder("label") / "trees.jsonl")
+        self._trees = len(trees)
+        self._pieces = tree_pieces(self._tokenizer, trees, self._context, self._section.tree_tokens)
+        self._budget = Budget(0, self._section.max_minutes, self._section.epochs)
+        self._dev = _DevStates(workspace.folder("explore") / "dev", self._tokenizer, self._context)
+
+    def run(self) -> None:
+        """Train until the budget is used; keep the model that is best on dev."""
+        state, last_save = self._state, self._folder.minutes
+        with self._workspace.display.task("fit") as task:
+            while True:
+                order = self._order(state.epoch)
+                plan = list(batches(self._pieces, self._section.tokens_per_step, order))
+                while state.batch < len(plan):
+                    share = self._share(len(plan))
+                    if share >= 1:
+                        break
+                    self._evaluate_if_due(share)
+                    self._step(plan[state.batch], share)
+                    task.update(share, f"loss {state.loss:.4f}, {state.tokens / 1e6:.2f}M tokens")
+                    if self._workspace.stopping or self._folder.minutes - last_save > self._section.checkpoint_minutes:
+                        self._save()
+                        last_save = self._folder.minutes
+                        self._workspace.check_stop()
+                if self._share(len(plan)) >= 1:
+                    break
+                state.epoch, state.batch = state.epoch + 1, 0
+            task.update(1.0)
+        self._finish()
+
+    def _order(self, epoch: int) -> list[int]:
+        order = list(range(len(self._pieces)))
+        random.Random(f"fit/{self._workspace.config.seed}/{epoch}").shuffle(order)
+        return order
+
+    def _share(self, batches_per_epoch: int) -> float:
+        epochs = self._state.epoch + self._state.batch / max(1, batches_per_epoch)
+        return self._budget.share(0, self._folder.minutes, epochs)
+
+    def _step(self, pieces: Sequence[Piece], share: float) -> None:
+        state = self._state
+        packed = pack_pieces(pieces)
+        loss = regression_loss(self._trainer.model, packed, self._section, self._workspace.config.device)
+        value = self._trainer.step(loss, share)
+        state.step += 1
+        state.batch += 1
+        state.tokens += len(packed.ids)
+        state.loss = value if state.step == 1 else 0.95 * state.loss + 0.05 * value
+        if state.step % 20 == 0:
+            self._folder.log(step=state.step, tokens=state.tokens, loss=round(state.loss, 5), share=round(share, 4))
+
+    def _evaluate_if_due(self, share: float) -> None:
+        state = self._state
+        if share < state.next_evaluation or (share == 0 and self._dev.empty):
+            return
+        if share > 0 and not self._dev.empty:
+            self._evaluate()
+        state.next_evaluation += 1 / self._section.evaluations
+
+    def _evaluate(self) -> None:
+        figures = self._dev.measure(self._trainer.model, self._workspace.config.device)
+        self._state.evaluations.append({"tokens": self._state.tokens, **figures})
+        self._folder.log(evaluation=True, tokens=self._state.tokens, **figures)
+        shown = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in figures.items())
+        self._workspace.display.say(f"fit: {self._state.tokens / 1e6:.2f}M tokens, dev {shown}")
+        if figures["selection"] > self._state.best:
+            self._state.best = figures["selection"]
+            self._save_model()
+
+    def _save(self) -> None:
+        save_checkpoint(self._folder.path / "checkpoint", self._trainer, self._state)
+        self._folder.save_clock()
+
+    def _figures(self) -> dict[str, Any]:
+        return {
+            "parameters": sum(tensor.numel() for tensor in self._trainer.model.parameters()),
+            "trees": self._trees,
+            "labels": sum(len(piece.items) for piece in self._pieces),
+            "packed_tokens": sum(piece.tokens for piece in self._pieces),
+            "tokens": self._state.tokens,
+            "steps": self._state.step,
+            "evaluations": self._state.evaluations,
+        }
+
+    def _save_model(self) -> None:
+        card = reward_card(self._workspace.config, self._figures())
+        save_model(self._folder.path / "reward", self._trainer.model, self._tokenizer, self._section.prompt, card)
+
+    def _finish(self) -> None:
+        self._save()
+        if self._dev.empty:
+            self._save_model()
+        else:
+            self._evaluate()
+        self._folder.finish(**self._figures())
+
+
+class _DevStates:
+    """States of dev tasks with known worth, read once and measured often."""
+
+    def __init__(self, folder: Path, tokenizer: Any, context: int) -> None:
+        self._groups = {
+            name: _read_groups(folder / f"{name}.json")
+            for name in ("ends", "siblings")
+            if (folder / f"{name}.json").exists()
+        }
+        self._pieces = {name: judged_pieces(tokenizer, groups, context) for name, groups in self._groups.items()}
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to choose by."""
+        return not any(self._groups.values())
+
+    def measure(self, model: Any, device: str) -> dict[str, float]:
+        """Pair accuracies, and their mean as the selection score."""
+        figures: dict[str, float] = {}
+        for name, groups in self._groups.items():
+            values = score_pieces(model, self._pieces[name], device)
+            found = pair_accuracy(groups, values, 0.1 if name == "siblings" else 0.0)
+            if found.pairs:
+                figures[f"{name}_accuracy"], figures[f"{name}_pairs"] = round(found.accuracy, 4), found.pairs
+        accuracies = [value for name, value in figures.items() if name.endswith("accuracy")]
+        figures["selection"] = round(sum(accuracies) / len(accuracies), 4) if accuracies else 0.0
+        return figures
+
+
+def _read_groups(path: Path) -> list[JudgedGroup]:
+    groups: list[JudgedGroup] = read_json(path, list[JudgedGroup])
+    return groups
+
+
+def packed_values(model: Any, packed: PackedTrees, device: str, bf16: bool) -> Tensor:
+    """Rewards of the states of a batch, shape (states,), float32."""
+    forest = packed.forest
+    layout = forest._replace(
+        blocks=[type(block)(*(part.to(device) for part in block)) for block in forest.blocks],
+        order=forest.order.to(device),
+    )
+    with autocast(device, bf16):
+        hidden = model.model(
+            input_ids=packed.ids[None].to(device),
+            position_ids=packed.positions[None].to(device),
+            use_cache=False,
+            layout=layout,
+        ).last_hidden_state
+    # The head runs in float32: bfloat16 would leave rewards with three digits.
+    values: Tensor = F.linear(hidden[0, packed.ends.to(device)].float(), model.score.weight)[:, 0]
+    return values
+
+
+def regression_loss(model: Any, packed: PackedTrees, section: FitSection, device: str) -> Tensor:
+    """Weighted mean squared error, plus the ranking loss of siblings where it is asked for."""
+    values = packed_values(model, packed, device, section.bf16)
+    targets, weights = packed.targets.to(device), packed.weights.to(device)
+    loss = (weights * (values - targets) ** 2).sum() / weights.sum()
+    if section.ranking and len(packed.pairs):
+        better, worse = packed.pairs.to(device).unbind(1)
+        margin = (values[better] - values[worse]) / RANKING_SCALE
+        pair_weights = torch.minimum(weights[better], weights[worse])
+        ranking = (pair_weights * F.softplus(-margin)).sum() / pair_weights.sum() * RANKING_SCALE
+        loss = loss + section.ranking * ranking
+    return loss
+
+
+def score_pieces(model: Any, pieces: Sequence[Piece], device: str, tokens: int = 8_000) -> list[list[float]]:
+    """Rewards of judged groups, in the order of their items (a piece's weights hold the items' places)."""
+    found: list[list[float]] = []
+    with torch.no_grad():
+        for batch in batches(pieces, tokens, range(len(pieces))):
+            values = packed_values(model, pack_pieces(batch), device, False).tolist()
+            at = 0
+            for piece in batch:
+                row = [0.0] * len(piece.items)
+                for item in piece.items:
+                    row[int(item.weight)] = values[at]
+                    at += 1
+                found.append(row)
+    return found
+
+
+def load_fitted(workspace: Workspace) -> Any:
+    """The reward model that the stage chose.
+
+    Raises:
+        DataError: It has not been fitted.
+    """
+    folder = workspace.folder("fit") / "reward"
+    if not folder.exists():
+        raise DataError(f"{folder} does not exist", "Run the fit stage first.")
+    return load_reward_model(str(folder))

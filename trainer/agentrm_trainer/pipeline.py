@@ -1,0 +1,41 @@
+"""All stages of a pipeline, in order; each knows by itself whether it is finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+from agentrm_trainer.workspace import STAGES, StageName, Workspace
+
+
+def run_stage(workspace: Workspace, name: StageName) -> None:
+    """Run one stage, importing only what it needs.
+
+    Raises:
+        UsageError: The stage before it is not finished, or there is earlier work and no `resume`.
+        InterruptedRun: A person asked to stop.
+    """
+    stage: Callable[[Workspace], None] = getattr(import_module(f"agentrm_trainer.{name}"), name)
+    stage(workspace)
+
+
+def run_pipeline(workspace: Workspace) -> None:
+    """Run every stage in order."""
+    for name in STAGES:
+        finished = (workspace.folder(name) / "done.json").exists()
+        if not (finished and workspace.resume):
+            workspace.display.say(f"-- {name}")
+        run_stage(workspace, name)
+        workspace.check_stop()
+    minutes = sum(workspace.done(name).minutes for name in STAGES)
+    workspace.display.say(f"finished in {minutes:.0f} minutes: {workspace.out}")
+
+
+def describe(workspace: Workspace) -> str:
+    """What the pipeline would do: each stage with its folder and state."""
+    lines = []
+    for name in STAGES:
+        path = workspace.folder(name)
+        state = "finished" if (path / "done.json").exists() else "begun" if path.exists() else "to do"
+        lines.append(f"{name:9} {state:9} {path}")
+    return "\n".join(lines)
