@@ -23,6 +23,9 @@ KEY_NAMES = {
 }
 
 
+GROUPS = ("Run", "Recording", "View")
+
+
 class Action(NamedTuple):
     """Something a person can do on the episode screen.
 
@@ -97,16 +100,16 @@ ACTIONS: tuple[Action, ...] = (
         lambda facts: facts.dead or (facts.replay and facts.unfinished),
         True,
     ),
-    Action("back", "left", "Event", "One event back.", _replayed, True, "Recording"),
-    Action("forward", "right", "Event", "One event on.", _replayed, True, "Recording"),
+    Action("back", "left", "Back", "One event back.", _replayed, True, "Recording"),
+    Action("forward", "right", "On", "One event on.", _replayed, True, "Recording"),
     Action(
         "back_step", "shift+left", "Step back", "Back to the environment step before.", _replayed, False, "Recording"
     ),
-    Action("forward_step", "shift+right", "Step on", "On to the next environment step.", _replayed, False, "Recording"),
+    Action("forward_step", "shift+right", "Step on", "On to the next environment step.", _replayed, True, "Recording"),
     Action("first", "home", "Start", "To the start of the recording.", _replayed, False, "Recording"),
     Action("last", "end", "End", "To the end of the recording.", _replayed, False, "Recording"),
-    Action("slower", "comma", "Slower", "Play slower.", _replayed, False, "Recording"),
-    Action("faster", "full_stop", "Faster", "Play faster.", _replayed, False, "Recording"),
+    Action("slower", "comma", "Slower", "Play slower.", _replayed, True, "Recording"),
+    Action("faster", "full_stop", "Faster", "Play faster.", _replayed, True, "Recording"),
     Action(
         "previous_episode",
         "left_square_bracket",
@@ -125,7 +128,7 @@ ACTIONS: tuple[Action, ...] = (
         False,
         "View",
     ),
-    Action("next_pane", "tab", "Pane", "Go to the next pane.", _always, True, "View"),
+    Action("next_pane", "tab", "Pane", "Go to the next pane.", _always, False, "View"),
     Action("previous_pane", "shift+tab", "Pane", "Go to the pane before.", _always, False, "View"),
     Action("show_pane('candidates')", "1", "Candidates", "Go to the candidates.", _always, False, "View"),
     Action("show_pane('tree')", "2", "Tree", "Go to the search tree.", _always, False, "View"),
@@ -146,34 +149,56 @@ ACTIONS: tuple[Action, ...] = (
     Action("quit", "q", "Quit", "Leave this screen; asks first while the run goes on.", _always, True, "View"),
 )
 
-PANE_HELP: dict[str, tuple[str, str]] = {
-    "candidates": (
+
+class PaneHelp(NamedTuple):
+    """What `?` says about a pane: its title, what it shows, and what its signs mean."""
+
+    title: str
+    text: str
+    signs: tuple[tuple[str, str], ...] = ()
+
+
+PANE_HELP: dict[str, PaneHelp] = {
+    "candidates": PaneHelp(
         "Candidates",
-        "What the policy proposed last (or at the selected node), best reward first.\n"
-        "★ chosen   ✓ kept and acted   ● kept   ○ not judged yet   ✗ cut   ✎ typed by a person\n"
-        "logp: log-probability of the reply, in nats.   reward: the reward model's judgement of history, thought and\n"
-        "action.   mean: mean of returns backed up (MCTS).   visits: how often.   n: samples that gave this action.\n"
-        "margin: how far it was from being cut (+) or kept (−), in units of reward.   tok: sampled tokens.\n"
-        "↑ ↓ move, enter selects: transcript and picture follow.",
+        "What the policy proposed last (or at the selected node), best reward first. "
+        "↑ ↓ move, enter selects: transcript, picture and tree follow.",
+        (
+            ("★ ✓ ● ○", "on the chosen path; kept and acted; judged; not judged yet"),
+            ("✗ ✎", "cut by the search; typed by a person"),
+            ("reward", "the reward model's judgement of history, thought and action"),
+            ("margin", "how far a cut candidate was from staying, in units of reward"),
+            ("logp", "log-probability of the reply under the policy, in nats"),
+            ("n", "samples that gave this action"),
+            ("mean", "mean of the returns backed up through it, with visits (MCTS)"),
+            ("tok", "sampled tokens of the reply"),
+            ("beam", "which of the continued nodes it was proposed from"),
+        ),
     ),
-    "tree": (
+    "tree": PaneHelp(
         "Search tree",
-        "Every node is one thought and action after a history. Cut subtrees (✗) are collapsed and name the reason.\n"
-        "★ marks the chosen path. ↑ ↓ move, enter selects, + and - open and close a subtree.\n"
-        "Deep trees start at a later step; enter on the first line (⋯) shows earlier ones.",
+        "Every node is one thought and action after a history. Cut subtrees stay closed and name the reason; "
+        "a deep tree starts at a later step.",
+        (
+            ("↑ ↓ enter", "move; select"),
+            ("+ -", "open or close a subtree"),
+            ("⋯", "enter on this first line shows earlier steps"),
+            ("★", "the chosen path; the best path so far is bold"),
+            ("Q ×", "mean return and visits (MCTS)"),
+        ),
     ),
-    "transcript": (
+    "transcript": PaneHelp(
         "Transcript",
-        "Thought, action and observation along the path to the selected node, or along the best path.\n↑ ↓ scroll.",
+        "Thought, action and observation along the path to the selected node, or along the best path. ↑ ↓ scroll.",
     ),
-    "picture": (
+    "picture": PaneHelp(
         "Goal and picture",
         "The goal, and the environment's state after the selected (or best) node.",
     ),
-    "values": (
+    "values": PaneHelp(
         "Value over steps",
-        "● the reward model's value of each action on the path; ○ the best other node at the same step.\n"
-        "Regret is how far ○ is above ●: a better move was on the table, says the reward model.",
+        "Regret is how far the best other node at a step is above the path's own, in the reward model's eyes.",
+        (("●", "value of each action on the path"), ("○", "best other node at the same step"), ("◉", "both")),
     ),
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from math import isfinite
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -86,6 +86,7 @@ class EpisodeView(NamedTuple):
         focus: The node whose path is shown: the selected one, or the best.
         path: Ids from the root to `focus`.
         best: Ids of the chosen path, or of the best one so far.
+        chosen: Ids of the chosen path; empty before there is one.
         picture: The encoded picture of the last acted node on the path.
     """
 
@@ -95,6 +96,7 @@ class EpisodeView(NamedTuple):
     focus: NodeId
     path: tuple[NodeId, ...]
     best: tuple[NodeId, ...]
+    chosen: frozenset[NodeId]
     candidates: tuple[CandidateView, ...]
     title: str
     transcript: tuple[Turn, ...]
@@ -105,9 +107,9 @@ class EpisodeView(NamedTuple):
     notices: tuple[str, ...]
 
 
-def mark_of(node: Node) -> Mark:
-    """How a node stands."""
-    if node.chosen:
+def mark_of(node: Node, chosen: Collection[NodeId]) -> Mark:
+    """How a node stands; `chosen` are the ids of the chosen path."""
+    if node.id in chosen and node.parent is not None:
         return "chosen"
     if node.pruned:
         return "cut"
@@ -155,6 +157,8 @@ def view_episode(episode: EpisodeState, selected: NodeId | None) -> EpisodeView:
     path = tree.path(focus)
     shown, title = _candidate_nodes(episode, selected if focus == selected else None)
     beams = {parent: number for number, parent in enumerate(sorted({node.parent or "" for node in shown}), 1)}
+    answer = episode.chosen
+    chosen = frozenset(node.id for node in tree.path(answer)) if answer is not None and answer in tree else frozenset()
     return EpisodeView(
         id=episode.id,
         start=episode.start,
@@ -162,9 +166,10 @@ def view_episode(episode: EpisodeState, selected: NodeId | None) -> EpisodeView:
         focus=focus,
         path=tuple(node.id for node in path),
         best=tuple(node.id for node in tree.path(best)),
-        candidates=tuple(_candidate(node, beams) for node in sorted(shown, key=_table_order)),
+        chosen=chosen,
+        candidates=tuple(_candidate(node, beams, chosen) for node in sorted(shown, key=_table_order)),
         title=title,
-        transcript=tuple(_turn(node) for node in path),
+        transcript=tuple(_turn(node, chosen) for node in path),
         values=_values(tree, path),
         scale=_scale(tree),
         picture=next((node.picture for node in reversed(path) if node.picture), ""),
@@ -204,11 +209,11 @@ def _table_order(node: Node) -> tuple[bool, bool, float, float]:
     return (bool(node.pruned), reward is None, -(reward if reward is not None else 0.0), -logp)
 
 
-def _candidate(node: Node, beams: dict[NodeId, int]) -> CandidateView:
+def _candidate(node: Node, beams: dict[NodeId, int], chosen: Collection[NodeId]) -> CandidateView:
     return CandidateView(
         node=node.id,
         beam=beams[node.parent or ""],
-        mark=mark_of(node),
+        mark=mark_of(node, chosen),
         human=node.source == "human",
         action=node.action or node.reply,
         thought=node.thought,
@@ -223,11 +228,11 @@ def _candidate(node: Node, beams: dict[NodeId, int]) -> CandidateView:
     )
 
 
-def _turn(node: Node) -> Turn:
+def _turn(node: Node, chosen: Collection[NodeId]) -> Turn:
     return Turn(
         node=node.id,
         step=node.depth,
-        mark=mark_of(node),
+        mark=mark_of(node, chosen),
         human=node.source == "human",
         thought=node.thought,
         action=node.action,

@@ -200,7 +200,7 @@ class EpisodePanes(Screen[None]):
         if snapshot.state.run is None and not loading:
             return f"Starting the engine… {elapsed}"
         if loading:
-            return "\n".join([*done, f"◌ loading {loading}… {elapsed}"])
+            return "\n".join([*done, *(f"◌ loading {item}… {elapsed}" for item in loading.split(", "))])
         return "\n".join([*done, "Waiting for the first proposal…"])
 
     def _report_faults(self, snapshot: Snapshot) -> None:

@@ -12,9 +12,13 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from agentrm_tui.ui.actions import ACTIONS, PANE_HELP
+from agentrm_tui.ui.actions import ACTIONS, GROUPS, PANE_HELP
 from agentrm_tui.ui.session import Facts
-from agentrm_tui.ui.text import fit
+from agentrm_tui.ui.text import fit, wrap
+from agentrm_tui.ui.widgets.pane import styled_lines
+
+Line = list[tuple[str, str]]
+_WIDTH = 100
 
 
 class HelpScreen(ModalScreen[None]):
@@ -30,12 +34,8 @@ class HelpScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """Pane first, then the keys by group."""
-        title, text = PANE_HELP[self._pane]
-        box = VerticalScroll(
-            Static(Content.assemble((title, "bold $accent"), ("\n", ""), (text.replace("\n", "\n"), ""))),
-            Static(self._keys(), classes="keys"),
-            classes="dialog wide",
-        )
+        width = max(24, min(_WIDTH, self.app.size.width * 9 // 10) - 8)
+        box = VerticalScroll(Static(self._text(width), markup=False), classes="dialog wide")
         box.border_title = "Help"
         box.border_subtitle = "esc closes · ↑ ↓ scroll"
         yield box
@@ -48,14 +48,26 @@ class HelpScreen(ModalScreen[None]):
         """Go back."""
         self.dismiss(None)
 
-    def _keys(self) -> Content:
-        parts: list[tuple[str, str]] = []
-        order = sorted(ACTIONS, key=lambda action: ("Run", "Recording", "View").index(action.group))
+    def _text(self, width: int) -> Content:
+        pane = PANE_HELP[self._pane]
+        lines: list[Line] = [[(pane.title, "bold $accent")], *([(line, "")] for line in wrap(pane.text, width))]
+        for sign, meaning in pane.signs:
+            lines += _entry(sign, meaning, width, True)
+        order = sorted(ACTIONS, key=lambda action: GROUPS.index(action.group))
         for group, actions in groupby(order, key=lambda action: action.group):
-            parts.append((f"\n{group}\n", "bold $accent"))
+            lines += [[], [(group, "bold $accent")]]
             for action in actions:
-                now = action.applies(self._facts)
-                parts.append((fit(action.key_label, 11), "bold" if now else "$foreground 40%"))
-                parts.append((f"{action.description}\n", "" if now else "$foreground 40%"))
-        parts.append(("\nGreyed keys do not apply now. ctrl+p searches what does.", "$foreground 62%"))
-        return Content.assemble(*parts)
+                lines += _entry(action.key_label, action.description, width, action.applies(self._facts))
+        lines += [[], [("Greyed keys do not apply now. ctrl+p searches what does.", "$foreground 62%")]]
+        return styled_lines(lines)
+
+
+def _entry(sign: str, meaning: str, width: int, now: bool) -> list[Line]:
+    """A key or sign and what it means, with a hanging indent."""
+    return [
+        [
+            (fit(sign if not number else "", 12), "bold" if now else "$foreground 40%"),
+            (line, "" if now else "$foreground 40%"),
+        ]
+        for number, line in enumerate(wrap(meaning, width - 12))
+    ]

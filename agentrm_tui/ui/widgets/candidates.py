@@ -53,7 +53,7 @@ _THOUGHT_ROOM = 24
 
 
 class Candidates(Pane):
-    """A table with a cursor. Columns that do not fit are left out, those without data first."""
+    """A table with a cursor. Columns that do not fit, or that this search never fills, are left out."""
 
     TITLE: ClassVar[str] = "Candidates"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -152,8 +152,8 @@ class Candidates(Pane):
         longest = max(cell_len(one_line(row.action, 80)) for row in self.rows)
         room = width - 4 - max(16, min(longest, width // 2))
         kept = set()
-        for column in sorted(_COLUMNS, key=lambda column: (_has_data(column, self.rows), column.rank), reverse=True):
-            if column.width + 2 <= room:
+        for column in sorted(_COLUMNS, key=lambda column: column.rank, reverse=True):
+            if column.width + 2 <= room and _has_data(column, self.rows):
                 room -= column.width + 2
                 kept.add(column.name)
         return [column for column in _COLUMNS if column.name in kept]
@@ -205,12 +205,8 @@ def _has_data(column: Column, rows: tuple[CandidateView, ...]) -> bool:
     match column.name:
         case "mean" | "visits":
             return any(row.visits for row in rows)
-        case "margin":
-            return any(row.margin is not None for row in rows)
         case "beam":
             return len({row.beam for row in rows}) > 1
-        case "n":
-            return any(row.samples > 1 for row in rows)
         case _:
             return True
 

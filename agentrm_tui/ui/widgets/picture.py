@@ -109,6 +109,8 @@ def _piece(cell: Cell, across: int, middle: bool) -> tuple[str, str]:
     style = _TINT_STYLES.get(cell.tint) or _ROLE_STYLES.get(cell.role, "")
     if glyph in "█▓▒░─":
         return (glyph * across, style)
+    if across > 2 and cell.role in ("agent", "goal", "object", "door") and glyph != " ":
+        style = f"{style} reverse"
     return ((glyph if middle else " ").rjust((across + 1) // 2).ljust(across), style)
 
 

@@ -65,9 +65,11 @@ class SearchTree(TreeWidget[NodeId], inherit_bindings=False):
         self.root.expand()
 
     def on_resize(self, event: Resize) -> None:
-        """How many levels fit depends on the width."""
+        """How many levels fit depends on the width: start again from the root."""
         if self.view is not None:
+            self._start_over(ROOT)
             self.show(self.view)
+            self.reveal(self.view.focus)
 
     @property
     def built(self) -> int:
@@ -78,7 +80,12 @@ class SearchTree(TreeWidget[NodeId], inherit_bindings=False):
         """Bring the widget up to date with an episode."""
         self.view = view
         if view is None:
-            self._start_over(ROOT)
+            if self._built:
+                self._start_over(ROOT)
+            self.cursor_line = -1
+            self.border_subtitle = ""
+            return
+        if not self.size.width:
             return
         if view.id != self._episode:
             self._episode, self._top = view.id, ROOT
@@ -136,14 +143,15 @@ class SearchTree(TreeWidget[NodeId], inherit_bindings=False):
         """Glyph, reward and action; facts follow quietly. Never parsed as markup."""
         view = self.view
         if view is None or node.data is None or node.data not in view.tree:
-            return Text("waiting for the first proposal…", style=base_style + style)
+            return Text("The tree grows with the first proposal.", style=base_style + self._ink("tree--fact"))
         item = view.tree[node.data]
-        mark = mark_of(item)
+        mark = mark_of(item, view.chosen)
         name = {"chosen": "tree--chosen", "cut": "tree--cut"}.get(mark)
         if name is None and node.data in view.best:
             name = "tree--best"
-        own = self.get_component_rich_style(name, partial=True) if name and style.bgcolor is None else Style()
-        fact = self.get_component_rich_style("tree--fact", partial=True) if style.bgcolor is None else Style()
+        plain = style.bgcolor is None
+        own = self._ink(name) if name and plain else Style()
+        fact = self._ink("tree--fact") if plain else Style()
         text = Text(no_wrap=True, end="")
         fold = "" if node is self.root else "  " if not node.allow_expand else "▾ " if node.is_expanded else "▸ "
         room = self.scrollable_content_region.width - _GUIDE * _depth(node) - len(fold)
@@ -153,10 +161,19 @@ class SearchTree(TreeWidget[NodeId], inherit_bindings=False):
         text.append(clip(self._facts(item, node), max(0, room - cell_len(words))), base_style + fact + style)
         return text
 
+    def _ink(self, component: str) -> Style:
+        """Colour and weight of a component, without its background."""
+        full = self.get_component_rich_style(component)
+        return Style(color=full.color, bold=full.bold)
+
     def _words(self, item: Node) -> str:
         if item.parent is None:
             return "start"
-        glyph = HUMAN if item.source == "human" else GLYPHS[mark_of(item)]
+        glyph = (
+            HUMAN
+            if item.source == "human"
+            else GLYPHS[mark_of(item, self.view.chosen if self.view is not None else ())]
+        )
         reward = f" {number(item.reward_value)}" if item.reward_value is not None else ""
         above = f"⋯ step {item.depth}: " if item.id == self._top and self._top != ROOT else ""
         return f"{above}{glyph}{reward} {clip(one_line(item.action) or '(no action)', 48)}"
@@ -244,7 +261,7 @@ class SearchTree(TreeWidget[NodeId], inherit_bindings=False):
     def _signature(self, item: Node, widget_node: TreeNode[NodeId]) -> tuple[object, ...]:
         main = self.view is not None and item.id in self.view.best
         return (
-            mark_of(item),
+            mark_of(item, self.view.chosen if self.view is not None else ()),
             item.reward_value,
             item.visits,
             item.total_return,

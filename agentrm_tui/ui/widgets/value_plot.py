@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import ClassVar
 
 from textual.content import Content
@@ -13,8 +14,6 @@ from agentrm_tui.ui.widgets.pane import Pane, styled_lines
 Line = list[tuple[str, str]]
 _QUIET = "$foreground 62%"
 _OWN, _OTHER, _BOTH = "●", "○", "◉"
-_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-"""Bits of a braille cell: four rows of two columns."""
 
 
 class ValuePlot(Pane):
@@ -52,31 +51,25 @@ class ValuePlot(Pane):
 
 
 def plot(values: tuple[StepValue, ...], scale: ValueRange, width: int, height: int) -> list[Line]:
-    """Draw a braille line through the path's values with marks on it, and marks for the best others."""
-    bits = [[0] * width for _ in range(height)]
-    marks: dict[tuple[int, int], str] = {}
-    last: tuple[int, int] | None = None
-    for index, step in enumerate(values):
-        column = _column(index, len(values), width)
-        if step.best_other is not None:
-            marks[_row(scale, step.best_other, height), column] = _OTHER
-        if step.value is None:
-            continue
-        place = (_row(scale, step.value, height), column)
-        marks[place] = _BOTH if marks.get(place) == _OTHER else _OWN
-        point = (column * 2, round((1 - scale.share(step.value)) * (height * 4 - 1)))
-        if last is not None:
-            _draw_line(bits, last, point)
-        last = point
-    styles = {_OWN: "bold $accent", _BOTH: "bold $accent", _OTHER: _QUIET}
-    lines = []
-    for y, row in enumerate(bits):
-        pieces = []
-        for x, cell in enumerate(row):
-            mark = marks.get((y, x))
-            pieces.append((mark, styles[mark]) if mark else (chr(0x2800 + cell) if cell else " ", "$primary"))
-        lines.append(_joined(pieces))
-    return lines
+    """Draw a stepped line through the path's values with marks on it, and marks for the best others."""
+    canvas = [[(" ", "")] * width for _ in range(height)]
+    own = [
+        (_column(index, len(values), width), _row(scale, step.value, height))
+        for index, step in enumerate(values)
+        if step.value is not None
+    ]
+    for start, end in pairwise(own):
+        _draw_step(canvas, start, end)
+    others = {
+        (_column(index, len(values), width), _row(scale, step.best_other, height))
+        for index, step in enumerate(values)
+        if step.best_other is not None
+    }
+    for column, row in sorted(others):
+        canvas[row][column] = (_OTHER, _QUIET)
+    for column, row in own:
+        canvas[row][column] = (_BOTH if (column, row) in others else _OWN, "bold $accent")
+    return [_joined(row) for row in canvas]
 
 
 def _column(index: int, steps: int, width: int) -> int:
@@ -87,12 +80,19 @@ def _row(scale: ValueRange, value: float, height: int) -> int:
     return round((1 - scale.share(value)) * (height - 1))
 
 
-def _draw_line(bits: list[list[int]], start: tuple[int, int], end: tuple[int, int]) -> None:
-    steps = max(abs(end[0] - start[0]), abs(end[1] - start[1]), 1)
-    for step in range(steps + 1):
-        x = round(start[0] + (end[0] - start[0]) * step / steps)
-        y = round(start[1] + (end[1] - start[1]) * step / steps)
-        bits[y // 4][x // 2] |= _DOTS[y % 4][x % 2]
+def _draw_step(canvas: list[Line], start: tuple[int, int], end: tuple[int, int]) -> None:
+    """Go level to the middle, up or down there, and level on: box characters that every terminal has."""
+    (left, top), (right, bottom) = start, end
+    middle = (left + right) // 2
+    for column in range(left, right + 1):
+        canvas[top if column < middle else bottom][column] = ("─", "$primary")
+    if top == bottom or left == right:
+        return
+    falls = bottom > top
+    for row in range(min(top, bottom) + 1, max(top, bottom)):
+        canvas[row][middle] = ("│", "$primary")
+    canvas[top][middle] = ("╮" if falls else "╯", "$primary")
+    canvas[bottom][middle] = ("╰" if falls else "╭", "$primary")
 
 
 def _joined(pieces: list[tuple[str, str]]) -> Line:
