@@ -92,7 +92,8 @@ class Script:
         readings = [self.task.unmet(state, index) for index in self.named.get(sentence, ())]
         if not readings:
             return "not understood"
-        return self.world.fact(min(readings, key=len)[0])
+        missing = min(readings, key=len)[0]
+        return self.world.fact(missing._replace(positive=not missing.positive))
 
 
 class Moment(NamedTuple):

@@ -42,6 +42,7 @@ class GroundTask:
         met_at_first: Goal literals that hold in the first state, as the set of their atoms.
     """
 
+    domain: Domain
     problem: Problem
     atoms: tuple[Atom, ...]
     static: tuple[Atom, ...]
@@ -137,7 +138,7 @@ def ground(domain: Domain, problem: Problem) -> GroundTask:
     wanted = sum({bit[literal.atom] for literal in problem.goal if literal.positive})
     unwanted = sum({bit[literal.atom] for literal in problem.goal if not literal.positive})
     met = initial & wanted | ~initial & unwanted
-    return GroundTask(problem, atoms, tuple(sorted(static)), operators, initial, wanted, unwanted, met)
+    return GroundTask(domain, problem, atoms, tuple(sorted(static)), operators, initial, wanted, unwanted, met)
 
 
 def _split(

@@ -1,16 +1,20 @@
 """The expert's planner: best-first search with the relaxed-plan heuristic and preferred operators.
 
 Heuristic and preferred ("helpful") operators follow Hoffmann and Nebel, "The FF Planning System" (JAIR 14, 2001):
-ignore what actions delete, find a plan for that easier task, count its actions. The search orders states by
-plan length so far plus that count, which gives short plans, though not provably shortest ones.
+ignore what actions delete, find a plan for that easier task, count its actions. The search takes states reached by
+preferred operators first and orders them by plan length so far plus that count, which gives short plans, though not
+provably shortest ones. Where two constants are interchangeable (two hands), only the first is tried while the state
+does not tell them apart, which halves the work and makes the expert's choice predictable.
 """
 
 from __future__ import annotations
 
 from heapq import heappop, heappush
+from itertools import combinations
 from typing import NamedTuple
 
 from agentrm_tui.environments.pddl.grounding import GroundTask
+from agentrm_tui.environments.pddl.language import Atom
 
 EXPANSION_LIMIT = 20_000
 """States expanded before the planner gives up."""
@@ -83,12 +87,61 @@ class RelaxedTask:
         return Relaxed(length, frozenset(preferred))
 
 
+class Twins:
+    """Pairs of constants that rules, fixed facts and goal treat alike."""
+
+    def __init__(self, task: GroundTask) -> None:
+        domain = task.domain
+        named = {
+            term
+            for schema in domain.schemas
+            for literal in (*schema.precondition, *schema.effect)
+            for term in literal.atom
+        }
+        free = [constant for constant in domain.constants if constant.name not in named]
+        self._pairs = [
+            self._compare(task, first.name, second.name)
+            for first, second in combinations(free, 2)
+            if first.types == second.types and _alike(task, first.name, second.name)
+        ]
+
+    @staticmethod
+    def _compare(task: GroundTask, first: str, second: str) -> tuple[list[tuple[int, int]], frozenset[int]]:
+        """Bits of atoms that are each other's image, and the operators whose image has a lower index."""
+        bits = {atom: 1 << index for index, atom in enumerate(task.atoms)}
+        images = [(bit, bits.get(_swap(atom, first, second), 0)) for atom, bit in bits.items() if first in atom]
+        numbers = {(operator.name, *operator.arguments): index for index, operator in enumerate(task.operators)}
+        later = {index for name, index in numbers.items() if numbers.get(_swap(name, first, second), index) < index}
+        return images, frozenset(later)
+
+    def superfluous(self, state: int) -> frozenset[int]:
+        """Operators that need not be tried in a state, since an earlier one does the same to the twin."""
+        for images, later in self._pairs:
+            if all((state & bit == 0) == (state & image == 0) for bit, image in images):
+                return later
+        return frozenset()
+
+
+def _swap(atom: Atom, first: str, second: str) -> Atom:
+    other = {first: second, second: first}
+    return tuple(other.get(term, term) for term in atom)
+
+
+def _alike(task: GroundTask, first: str, second: str) -> bool:
+    """Whether exchanging two constants changes neither the fixed facts nor the goal."""
+    goal = {literal.atom for literal in task.problem.goal}
+    return all(_swap(atom, first, second) in task.static for atom in task.static) and all(
+        _swap(atom, first, second) == atom for atom in goal
+    )
+
+
 class Planner:
     """Plans from any state of one task. The answer depends on task and state only, never on earlier questions."""
 
     def __init__(self, task: GroundTask) -> None:
         self._task = task
         self._relaxed = RelaxedTask(task)
+        self._twins = Twins(task)
         self._main: dict[int, tuple[int, ...]] | None = None
         self._others: dict[int, tuple[int, ...] | None] = {}
 
@@ -128,7 +181,7 @@ class Planner:
         relaxed: dict[int, Relaxed | None] = {start: first}
         closed: set[int] = set()
         order = 0
-        queue: list[tuple[int, int, bool, int, int]] = [(first.length, first.length, False, order, start)]
+        queue: list[tuple[bool, int, int, int, int]] = [(False, first.length, first.length, order, start)]
         while queue and len(closed) < EXPANSION_LIMIT:
             state = heappop(queue)[-1]
             if state in closed:
@@ -138,9 +191,10 @@ class Planner:
                 return _trace(came, start, state)
             here = relaxed[state]
             helpful = here.preferred if here else frozenset()
+            superfluous = self._twins.superfluous(state)
             for index in task.applicable(state):
                 child = task.apply(state, index)
-                if cost[state] + 1 >= cost.get(child, 1 << 30) or child in closed:
+                if index in superfluous or cost[state] + 1 >= cost.get(child, 1 << 30) or child in closed:
                     continue
                 if child not in relaxed:
                     relaxed[child] = self._relaxed.solve(child)
@@ -150,7 +204,7 @@ class Planner:
                 cost[child] = cost[state] + 1
                 came[child] = (state, index)
                 order += 1
-                rank = (cost[child] + estimate.length, estimate.length, index not in helpful, order, child)
+                rank = (index not in helpful, cost[child] + estimate.length, estimate.length, order, child)
                 heappush(queue, rank)
         return None
 

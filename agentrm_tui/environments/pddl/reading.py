@@ -167,11 +167,12 @@ class _Reader:
     def kinds(self, node: Any) -> tuple[str, ...]:
         match node:
             case str():
-                return (node,)
+                kinds: tuple[str, ...] = (node,)
             case ["either", *options] if options and all(isinstance(option, str) for option in options):
-                return tuple(options)
+                kinds = tuple(options)
             case _:
                 self.fail("'-' is not followed by a type")
+        return kinds
 
     def check_hierarchy(self, parents: dict[str, str]) -> None:
         for kind in parents:

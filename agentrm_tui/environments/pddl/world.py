@@ -53,6 +53,10 @@ class Scene:
         """First arguments of the atoms of a predicate whose other arguments are as given."""
         return [found[0] for found in self.pairs(predicate) if found[1:] == rest]
 
+    def mapping(self, predicate: str) -> dict[str, str]:
+        """First to second argument of the atoms of a predicate with two."""
+        return {found[0]: found[1] for found in self.pairs(predicate)}
+
     def holds(self, *atom: str) -> bool:
         """Whether an atom holds."""
         return atom[1:] in self.pairs(atom[0])

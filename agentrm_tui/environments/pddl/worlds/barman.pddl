@@ -34,12 +34,12 @@
   ; Dispensers need one hand for the glass and one for the lever.
   (:action fill
     :parameters (?s - shot ?i - ingredient ?h ?o - hand)
-    :precondition (and (holding ?h ?s) (hand-empty ?o) (empty ?s) (clean ?s))
+    :precondition (and (not (= ?h ?o)) (holding ?h ?s) (hand-empty ?o) (empty ?s) (clean ?s))
     :effect (and (contains ?s ?i) (used ?s ?i) (not (empty ?s)) (not (clean ?s))))
 
   (:action refill
     :parameters (?s - shot ?i - ingredient ?h ?o - hand)
-    :precondition (and (holding ?h ?s) (hand-empty ?o) (empty ?s) (used ?s ?i))
+    :precondition (and (not (= ?h ?o)) (holding ?h ?s) (hand-empty ?o) (empty ?s) (used ?s ?i))
     :effect (and (contains ?s ?i) (not (empty ?s))))
 
   (:action empty-shot
@@ -49,7 +49,7 @@
 
   (:action clean-shot
     :parameters (?s - shot ?b - beverage ?h ?o - hand)
-    :precondition (and (holding ?h ?s) (hand-empty ?o) (empty ?s) (used ?s ?b))
+    :precondition (and (not (= ?h ?o)) (holding ?h ?s) (hand-empty ?o) (empty ?s) (used ?s ?b))
     :effect (and (clean ?s) (not (used ?s ?b))))
 
   (:action pour-in
@@ -61,7 +61,7 @@
   (:action shake
     :parameters (?k - shaker ?c - cocktail ?i ?j - ingredient ?h ?o - hand)
     :precondition (and (recipe ?c ?i ?j) (contains ?k ?i) (contains ?k ?j) (not (shaken ?k))
-                       (holding ?h ?k) (hand-empty ?o))
+                       (not (= ?h ?o)) (holding ?h ?k) (hand-empty ?o))
     :effect (and (shaken ?k) (contains ?k ?c) (not (ready ?k)) (not (contains ?k ?i)) (not (contains ?k ?j))))
 
   (:action pour-out
@@ -94,5 +94,5 @@
 
   (:action clean-shaker
     :parameters (?k - shaker ?h ?o - hand)
-    :precondition (and (holding ?h ?k) (hand-empty ?o) (empty ?k) (not (ready ?k)))
+    :precondition (and (not (= ?h ?o)) (holding ?h ?k) (hand-empty ?o) (empty ?k) (not (ready ?k)))
     :effect (ready ?k)))

@@ -78,7 +78,7 @@ class Barman(World):
             initial += [("recipe", cocktail, *parts), ("next", "zero", "one"), ("next", "one", "two")]
             initial += [("before", *pair) for pair in combinations(ingredients, 2)]
             initial += _shaker(cocktail, parts, random.randint(1, 3) if level.variant == "half-mixed" else 0, random)
-            wanted = {shot: cocktail for shot in random.sample(shots, random.randint(1, 2))}
+            wanted = dict.fromkeys(random.sample(shots, random.randint(1, 2)), cocktail)
             for shot in shots:
                 wanted.setdefault(shot, random.choice(ingredients))
         dirty = random.choice(shots) if level.variant == "drinks" or random.random() < 0.3 else ""
@@ -100,7 +100,7 @@ class Barman(World):
 
     def describe(self, scene: Scene) -> str:
         """Hands, shelf, and what is in each glass and in the shaker."""
-        held = {hand: thing for hand, thing in scene.pairs("holding")}
+        held = scene.mapping("holding")
         parts = [f"{hand.capitalize()} hand: {held.get(hand, 'empty')}." for hand in _HANDS]
         parts.append(f"On the shelf: {listed(scene.firsts('on-shelf'))}.")
         parts += [f"{shot} {_content(scene, shot)}." for shot in scene.objects("shot")]
@@ -131,7 +131,7 @@ class Barman(World):
 
     def picture(self, scene: Scene) -> Picture:
         """Hands and shelf, then one line for each vessel."""
-        held = {hand: thing for hand, thing in scene.pairs("holding")}
+        held = scene.mapping("holding")
         lines = [[Span(f"{hand:<6}", "label"), Span(held.get(hand, "-"), "agent")] for hand in _HANDS]
         lines.append([Span("shelf ", "label"), Span(listed(scene.firsts("on-shelf"), "-"), "wall")])
         for shot in scene.objects("shot"):

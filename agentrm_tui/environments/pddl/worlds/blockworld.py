@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from random import Random
 from typing import ClassVar
 
@@ -11,8 +12,8 @@ from agentrm_tui.environments.pddl.grounding import Operator
 from agentrm_tui.environments.pddl.language import Atom, Literal, Problem
 from agentrm_tui.environments.pddl.world import Level, Scene, Span, World, listed, make_problem, paint
 
-# No `a` and no `i`, which are English words, and no letters that look like digits.
-_NAMES = "bcdefghkmnprstvw"
+# No `a` and no `i`, which are English words, and no `l` and `o`, which look like digits.
+_NAMES = "bcdefghjkmnpqrstuvwxyz"
 
 
 class Blockworld(World):
@@ -50,8 +51,8 @@ class Blockworld(World):
         names = sorted(random.sample(_NAMES, level.size))
         while True:
             before, after = _towers(names, random), _towers(names, random)
-            below = {(x, y) for tower in before for y, x in zip(tower, tower[1:], strict=False)}
-            wanted = [(x, y) for tower in after for y, x in zip(tower, tower[1:], strict=False)]
+            below = {(x, y) for tower in before for y, x in pairwise(tower)}
+            wanted = [(x, y) for tower in after for y, x in pairwise(tower)]
             if len(set(wanted) - below) >= 2:
                 break
         initial: list[Atom] = [("hand-empty",), *(("on", x, y) for x, y in below)]

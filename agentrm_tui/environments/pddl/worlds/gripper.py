@@ -52,7 +52,7 @@ class Gripper(World):
 
     def describe(self, scene: Scene) -> str:
         """Where you are, what each hand carries, and what is in each room."""
-        held = {hand: ball for hand, ball in scene.pairs("carries")}
+        held = scene.mapping("carries")
         parts = [f"You are in {scene.firsts('robot-in')[0]}."]
         parts += [f"{hand.capitalize()} hand: {held.get(hand, 'empty')}." for hand in _HANDS]
         parts += [f"In {room}: {listed(scene.firsts('in', room))}." for room in scene.objects("room")]
@@ -84,7 +84,7 @@ class Gripper(World):
         for room in scene.objects("room"):
             line = [Span("@ " if room == here else "  ", "agent"), Span(room.ljust(width), "label"), Span(" |", "wall")]
             lines.append(line + [span for ball in scene.firsts("in", room) for span in _ball(ball)])
-        held = {hand: ball for hand, ball in scene.pairs("carries")}
+        held = scene.mapping("carries")
         for hand in _HANDS:
             label = Span(f"  {hand.ljust(width)}", "label")
             lines.append([label, Span(" :", "agent"), *(_ball(held[hand]) if hand in held else ())])

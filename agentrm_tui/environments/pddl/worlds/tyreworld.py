@@ -74,7 +74,7 @@ class Tyreworld(World):
         hubs = sorted(random.sample(_HUBS, level.size))
         wheels = random.sample(_WHEELS, 2 * level.size)
         box = random.choice(_BOXES)
-        objects = {"box": [box], "hub": hubs, "wheel": wheels, "nuts": [f"nuts-{hub}" for hub in hubs]}
+        objects = {"box": [box], "hub": hubs, "wheel": wheels, "nuts": [_nuts_of(hub) for hub in hubs]}
         while True:
             initial: list[Atom] = [("open", box)] if random.random() < 0.5 else []
             goal: list[Literal] = []
@@ -84,7 +84,7 @@ class Tyreworld(World):
                 # There is one jack: only one hub can be up.
                 stage = random.randint(7 if jack_used else low, high)
                 jack_used |= 2 <= stage <= 6
-                initial += [("fits", f"nuts-{hub}", hub), ("intact", new), *_half_done(hub, old, new, stage)]
+                initial += [("fits", _nuts_of(hub), hub), ("intact", new), *_half_done(hub, old, new, stage)]
                 initial += [("inflated", new)] if random.random() < 0.5 else []
                 initial += [_mine_or_in(new, box, random)] if stage < 5 else []
                 initial += [_mine_or_in(old, box, random)] if stage >= 4 else []
@@ -102,7 +102,7 @@ class Tyreworld(World):
         for box in scene.objects("box"):
             is_open = scene.holds("open", box)
             parts.append(f"{box} is {'open' if is_open else 'closed'}. In {box}: {listed(scene.firsts('in', box))}.")
-        parts.append(f"You have: {listed(_shown(thing) for thing in scene.firsts('have'))}.")
+        parts.append(f"You have: {listed(scene.firsts('have'))}.")
         for hub in scene.objects("hub"):
             wheel = listed(scene.firsts("on", hub), "no wheel")
             parts.append(f"{hub} is {_height(scene, hub)} and {_nuts(scene, hub)}, with {wheel}.")
@@ -119,7 +119,7 @@ class Tyreworld(World):
             case "close":
                 return f"{thing} must be closed at the end."
             case "put-away":
-                return f"{_shown(thing)} belongs in {step.arguments[1]}."
+                return f"{thing} belongs in {step.arguments[1]}."
             case "loosen" | "jack-up":
                 return _why_raise(thing, plan)
             case "undo":
@@ -146,9 +146,9 @@ class Tyreworld(World):
             lines.append([Span(f"{hub:<6}", "label"), Span("^ " if scene.holds("raised", hub) else ". ", "wall")])
             lines[-1] += [Span(shape, "object", "accent"), Span(f"{wheel:<8}", "object")]
             lines[-1].append(Span(_nuts(scene, hub), "goal" if scene.holds("tight", hub) else "floor"))
-        lines.append([Span("hands ", "label"), Span(listed(map(_shown, scene.firsts("have")), "-"), "agent")])
+        lines.append([Span("hands ", "label"), Span(listed(scene.firsts("have"), "-"), "agent")])
         for box in scene.objects("box"):
-            inside = listed(map(_shown, scene.firsts("in", box)), "-")
+            inside = listed(scene.firsts("in", box), "-")
             lines.append([Span(f"{box:<6}", "door" if scene.holds("open", box) else "hidden"), Span(inside, "object")])
         lines.append([Span("pumped ", "label"), Span(listed(scene.firsts("inflated"), "-"), "floor")])
         return paint(lines, "roadside")
@@ -163,7 +163,7 @@ def _half_done(hub: str, old: str, new: str, stage: int) -> list[Atom]:
     if 2 <= stage <= 6:
         atoms.append(("raised", hub))
     if 3 <= stage <= 5:
-        atoms.append(("have", f"nuts-{hub}"))
+        atoms.append(("have", _nuts_of(hub)))
     atoms.append(("bare", hub) if stage == 4 else ("on", old if stage < 4 else new, hub))
     return atoms
 
@@ -172,8 +172,8 @@ def _mine_or_in(thing: str, box: str, random: Random) -> Atom:
     return ("have", thing) if random.random() < 0.5 else ("in", thing, box)
 
 
-def _shown(thing: str) -> str:
-    return thing.replace("nuts-", "nuts of ")
+def _nuts_of(hub: str) -> str:
+    return hub.replace("hub", "nuts")
 
 
 def _height(scene: Scene, hub: str) -> str:
@@ -196,7 +196,7 @@ def _why_fetch(step: Operator, plan: Sequence[Operator]) -> str:
     fetched = next((later for later in plan if later.name in ("fetch", "put-away")), step)
     thing, box = fetched.arguments[0], fetched.arguments[-1]
     if fetched.name == "put-away":
-        return f"{_shown(thing)} belongs in {box}."
+        return f"{thing} belongs in {box}."
     for later in plan:
         match later.name:
             case "loosen" | "tighten" if thing == "wrench":
@@ -209,4 +209,4 @@ def _why_fetch(step: Operator, plan: Sequence[Operator]) -> str:
                 return f"{later.arguments[0]} needs the pump in {box}."
             case "put-on" if thing == later.arguments[0]:
                 return f"{later.arguments[1]} needs {thing}, it is in {box}."
-    return f"I need {_shown(thing)}, it is in {box}."
+    return f"I need {thing}, it is in {box}."
