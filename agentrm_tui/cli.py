@@ -1,0 +1,342 @@
+"""The command line: `agentrm-tui`. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from agentrm_models.errors import AgentRMError, InterruptedRun, UsageError
+
+if TYPE_CHECKING:
+    from agentrm_tui.headless.display import DisplayName
+    from agentrm_tui.runs.plan import RunPlan
+    from agentrm_tui.runs.state import RunState
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+ALGORITHMS = ("greedy", "best-of-n", "beam", "mcts")
+_RESUMABLE = ("resume", "display", "trust_remote_code")
+"""Flags that make sense beside --resume: the run's file repeats all others."""
+
+
+class Commands(click.Group):
+    """A group that offers the nearest command for a misspelt one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or refuse with the nearest name."""
+        known = self.list_commands(ctx)
+        if args[0] not in known and not args[0].startswith("-"):
+            near = get_close_matches(args[0], known, n=1, cutoff=0.4)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Commands: {', '.join(known)}."
+            raise UsageError(f"there is no command {args[0][:80]!r}", hint)
+        return super().resolve_command(ctx, args)
+
+
+class Beam(click.ParamType[tuple[int, int]]):
+    """`W1xW2`, for example `5x5`."""
+
+    name = "W1xW2"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Read two numbers of at least 1."""
+        if isinstance(value, tuple):
+            return value[0], value[1]
+        width, times, samples = str(value).lower().partition("x")
+        if not (times and width.isdecimal() and samples.isdecimal() and int(width) and int(samples)):
+            self.fail(f"{value!r} is not of the form 5x5 (beams kept x actions sampled from each)", param, ctx)
+        return int(width), int(samples)
+
+
+def playing_options(command: Function) -> Function:
+    """The flags that `play` and `run` share: tasks, models, search, sampling."""
+    options = [
+        click.option("--task", "tasks_named", multiple=True, metavar="ID", help="Play this task; repeatable."),
+        click.option("--level", default="", metavar="NAME", help="Only tasks of this level."),
+        click.option("--tasks", "number", type=click.IntRange(1), metavar="N", help="Number of tasks. [default: 1]"),
+        click.option(
+            "--first-seed", type=click.IntRange(0), metavar="S", help="Seed of the first task; the split's if absent."
+        ),
+        click.option("--split", type=click.Choice(["train", "dev", "test"]), default="test", show_default=True),
+        click.option("--policy", default="", metavar="SPEC", help="bundled:NAME, folder, .gguf, hf:…, URL, human, …"),
+        click.option("--reward", default="", metavar="SPEC", help="bundled:NAME, folder, hf:…, random."),
+        click.option("--search", "algorithm", type=click.Choice(ALGORITHMS), default="beam", show_default=True),
+        click.option("-n", "n", type=click.IntRange(1), metavar="N", help="Trajectories of best-of-n. [default: 5]"),
+        click.option(
+            "--aggregate", type=click.Choice(["last", "mean", "min", "sum"]), help="How best-of-n judges. [last]"
+        ),
+        click.option("--beam", type=Beam(), metavar="W1xW2", help="Beams kept x actions sampled. [default: 5x5]"),
+        click.option("--iterations", type=click.IntRange(1), metavar="N", help="Of mcts. [default: 40]"),
+        click.option("--simulations", type=click.IntRange(1), metavar="N", help="Rollouts a leaf of mcts. [1]"),
+        click.option("--branching", type=click.IntRange(1), metavar="K", help="Actions an expansion of mcts. [5]"),
+        click.option("--exploration", type=click.FloatRange(0), metavar="C", help="c of UCB. [0.5]"),
+        click.option("--depth", type=click.IntRange(0), metavar="N", help="Deepest expansion of mcts; 0: no limit."),
+        click.option("--discount", type=click.FloatRange(0, 1), metavar="G", help="For each step, in mcts. [1.0]"),
+        click.option("--leaf", type=click.Choice(["rollout", "reward"]), help="What values a leaf of mcts. [reward]"),
+        click.option("--share-states", is_flag=True, default=None, help="mcts: equal states share statistics."),
+        click.option("--max-steps", type=click.IntRange(0), default=0, metavar="N", help="Step limit; 0: the task's."),
+        click.option("--max-tokens", type=click.IntRange(1), default=64, show_default=True, help="Of a reply."),
+        click.option("--temperature", type=click.FloatRange(0), default=0.7, show_default=True),
+        click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True),
+        click.option("--seed", type=int, default=0, show_default=True, help="Of the sampling noise."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+        click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads; 0: the backend's choice."),
+        click.option("--cache-mb", type=click.IntRange(0), default=0, help="Of each prefix cache; 0: its choice."),
+        click.option("--trust-remote-code", is_flag=True, help="Let a hub model bring its own code."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group(cls=Commands, invoke_without_command=True, context_settings=CONTEXT)
+@click.version_option(package_name="agentrm-tui", message="agentrm-tui %(version)s")
+@click.pass_context
+def app(ctx: click.Context) -> int | None:
+    """Watch, step and steer reward-guided search for language-model agents.
+
+    Without a command: the launcher; without a terminal, a demo as plain text.
+    """
+    if ctx.invoked_subcommand is not None:
+        return None
+    if _on_terminal():
+        from agentrm_tui.ui.app import run_app
+
+        return run_app()
+    from agentrm_tui.headless.choosing import demo_plan
+
+    return _run_headless(demo_plan(), None, "plain")
+
+
+@app.command()
+@click.argument("environment")
+@playing_options
+@click.option("--paused", is_flag=True, help="Wait before the first request.")
+def play(environment: str, paused: bool, **flags: Any) -> int:
+    """Play ENVIRONMENT on the screen (as plain text without a terminal)."""
+    plan = _plan(environment, flags)
+    if _on_terminal():
+        from agentrm_tui.ui.app import run_app
+
+        return run_app(plan, paused=paused)
+    return _run_headless(plan, None, "plain")
+
+
+@app.command()
+@click.argument("environment", required=False)
+@playing_options
+@click.option("--parallel", type=click.IntRange(0), default=0, help="Episodes at once; 0: by memory.")
+@click.option("--display", type=click.Choice(["auto", "plain", "json", "none"]), default="auto", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Run file; the runs folder if absent.")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="FILE", help="Go on with a run that was cut off.")
+@click.pass_context
+def run(
+    ctx: click.Context,
+    /,
+    environment: str | None,
+    parallel: int,
+    display: DisplayName,
+    out: Path | None,
+    resume: Path | None,
+    **flags: Any,
+) -> int:
+    """Play ENVIRONMENT without a screen; stdout is data, diagnostics go to stderr.
+
+    Exit codes: 0 ok, 2 usage, 3 data or model file, 4 out of memory, 130 interrupted (the run file can be resumed).
+    """
+    if resume is not None:
+        return _resume(ctx, resume, display, flags["trust_remote_code"])
+    if environment is None:
+        raise UsageError("no environment was named", "See agentrm-tui list environments.")
+    if out is not None and out.exists():
+        raise UsageError(f"--out {out} exists", "Take another name, or go on with it by --resume.")
+    return _run_headless(_plan(environment, {**flags, "parallel": parallel}), out, display)
+
+
+@app.command()
+@click.argument("run_file", metavar="RUN")
+def replay(run_file: str) -> int:
+    """Look at a finished or cut-off RUN again: a file, or a name that `runs` lists."""
+    return _look_at(run_file, "replay")
+
+
+@app.command()
+@click.argument("run_file", metavar="RUN")
+def attach(run_file: str) -> int:
+    """Follow a RUN that is being written."""
+    return _look_at(run_file, "attach")
+
+
+@app.command()
+def runs() -> None:
+    """List the runs in the runs folder, newest first."""
+    from agentrm_tui.headless.listing import run_table
+
+    _print(run_table())
+
+
+@app.group("list", cls=Commands)
+def list_() -> None:
+    """List environments, tasks or models."""
+
+
+@list_.command("environments")
+def list_environments() -> None:
+    """What can be played, and whether it is the original software."""
+    from agentrm_tui.headless.listing import environment_table
+
+    _print(environment_table())
+
+
+@list_.command("tasks")
+@click.argument("environment")
+@click.option("--split", type=click.Choice(["train", "dev", "test"]), default="test", show_default=True)
+@click.option("--level", default="", metavar="NAME", help="Only tasks of this level.")
+@click.option("--first-seed", type=click.IntRange(0), metavar="S")
+@click.option("--tasks", "number", type=click.IntRange(1), default=20, show_default=True, metavar="N")
+def list_tasks(environment: str, **choice: Any) -> None:
+    """Task ids and goals of ENVIRONMENT, and its levels."""
+    from agentrm_tui.headless.choosing import TaskChoice
+    from agentrm_tui.headless.listing import task_table
+
+    _print(task_table(environment, TaskChoice(**choice)))
+
+
+@list_.command("models")
+def list_models() -> None:
+    """Models that work offline, and how others are named."""
+    from agentrm_tui.headless.listing import model_table
+
+    _print(model_table())
+
+
+@app.command()
+def doctor() -> int:
+    """Check Python, packages, models, environments and terminal, one line each."""
+    from agentrm_tui.doctor import check_all
+
+    checks = check_all()
+    _print([check.line() for check in checks])
+    return max((check.exit_code for check in checks), default=0)
+
+
+def main() -> None:
+    """Run the program: one clear line for what a person can cause, and the documented exit code."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run the command line and return the exit code; errors become one line on stderr."""
+    try:
+        result = app.main(arguments, prog_name="agentrm-tui", standalone_mode=False)
+        sys.stdout.flush()
+    except AgentRMError as error:
+        return _report(str(error), error.exit_code)
+    except click.ClickException as error:
+        return _report(error.format_message(), UsageError.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        return _report("interrupted", InterruptedRun.exit_code)
+    except MemoryError:
+        return _report("no memory left. Use a smaller model, --beam or --parallel.", 4)
+    except BrokenPipeError:
+        _silence_stdout()
+        return 0
+    return result if isinstance(result, int) else 0
+
+
+def _report(message: str, code: int) -> int:
+    line = " ".join(message.split())
+    sys.stderr.write(f"error: {line}\n")
+    return code
+
+
+def _silence_stdout() -> None:
+    """The reader has gone: what is still buffered must not raise again when Python exits."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _on_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _print(lines: list[str]) -> None:
+    for line in lines:
+        click.echo(line)
+
+
+def _plan(environment: str, flags: dict[str, Any]) -> RunPlan:
+    from agentrm_tui.headless.choosing import TaskChoice, make_plan, search_from
+
+    width, samples = flags["beam"] or (None, None)
+    search = search_from(
+        flags["algorithm"],
+        beam_width=width,
+        beam_samples=samples,
+        **{name: flags[name] for name in ("n", "aggregate", "iterations", "simulations", "branching")},
+        **{name: flags[name] for name in ("exploration", "depth", "discount", "leaf", "share_states")},
+    )
+    choice = TaskChoice(flags["tasks_named"], flags["level"], flags["number"], flags["first_seed"], flags["split"])
+    same = ("policy", "reward", "temperature", "top_p", "max_tokens", "max_steps", "seed", "device", "threads")
+    fields = {name: flags[name] for name in same} | {"trust_remote_code": flags["trust_remote_code"]}
+    cache = flags["cache_mb"] * 1_000_000
+    return make_plan(environment, choice, search, **fields, cache_bytes=cache, parallel=flags.get("parallel", 1))
+
+
+def _run_headless(plan: RunPlan, out: Path | None, display: DisplayName, resume: RunState | None = None) -> int:
+    from agentrm_tui.headless.running import run_here
+    from agentrm_tui.runs.store import new_run_path
+
+    path = out or new_run_path(plan)
+    sys.stderr.write(f"run file: {path}\n")
+    try:
+        run_here(plan, path, display, resume)
+    except InterruptedRun as error:
+        hint = f"Go on with: agentrm-tui run --resume {path}"
+        raise InterruptedRun(error.cause, hint) from error
+    return 0
+
+
+def _resume(ctx: click.Context, path: Path, display: DisplayName, trust_remote_code: bool) -> int:
+    """Go on with a run by the plan that its file repeats."""
+    import msgspec
+
+    from agentrm_tui.runs.opening import plan_of
+    from agentrm_tui.runs.store import load_state
+
+    typed = [
+        parameter.opts[0]
+        for parameter in ctx.command.params
+        if parameter.name not in _RESUMABLE
+        and ctx.get_parameter_source(parameter.name or "") == click.core.ParameterSource.COMMANDLINE
+    ]
+    if typed:
+        raise UsageError(f"--resume goes on with the run's own plan, so {typed[0]} has no meaning", "Leave it out.")
+    state = load_state(path)
+    if state.run is None or (state.finished and state.finished.reason == "finished"):
+        raise UsageError(f"{path} has finished already", f"Look at it: agentrm-tui replay {path}")
+    plan = msgspec.structs.replace(plan_of(state.run), trust_remote_code=trust_remote_code)
+    return _run_headless(plan, path, display, state)
+
+
+def _look_at(name: str, how: str) -> int:
+    from agentrm_tui.headless.choosing import find_run
+
+    path = find_run(name)
+    if _on_terminal():
+        from agentrm_tui.ui.app import run_app
+
+        return run_app(replay=path) if how == "replay" else run_app(attach=path)
+    from agentrm_tui.headless.display import PlainDisplay
+    from agentrm_tui.headless.running import show_run
+
+    show_run(PlainDisplay(click.echo), path)
+    return 0

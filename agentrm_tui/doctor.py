@@ -1,0 +1,148 @@
+"""Is this machine ready? One line for each part, with a remedy where something is missing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal, NamedTuple
+
+from agentrm_models.errors import AgentRMError, DataError
+
+_PACKAGES = ("torch", "transformers", "textual", "minigrid")
+_SMALLEST_TERMINAL = (80, 24)
+
+
+class Check(NamedTuple):
+    """What was found.
+
+    Attributes:
+        state: `missing` is needed by every run; `optional` is only needed by some.
+    """
+
+    name: str
+    state: Literal["ok", "optional", "missing"]
+    found: str
+    remedy: str = ""
+
+    def line(self) -> str:
+        """The check as one line."""
+        mark = {"ok": "ok", "optional": "--", "missing": "!!"}[self.state]
+        return f"{mark}  {self.name:<14}{self.found}{f'. {self.remedy}' if self.remedy else ''}"
+
+    @property
+    def exit_code(self) -> int:
+        """0, or that of a data error when something every run needs is missing."""
+        return DataError.exit_code if self.state == "missing" else 0
+
+
+def check_all() -> list[Check]:
+    """Run every check, in the order in which a remedy would be applied."""
+    return [
+        _python(),
+        *(_package(name) for name in _PACKAGES),
+        _llama_cpp(),
+        *_models(),
+        *_environments(),
+        _accelerator(),
+        _folder(),
+        _terminal(),
+    ]
+
+
+def _python() -> Check:
+    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    if sys.version_info[:2] == (3, 11):
+        return Check("python", "ok", found)
+    return Check("python", "optional", found, "Only Python 3.11 is tested.")
+
+
+def _package(name: str) -> Check:
+    try:
+        return Check(name, "ok", version(name))
+    except PackageNotFoundError:
+        return Check(name, "missing", "not installed", "Run make install.")
+
+
+def _llama_cpp() -> Check:
+    try:
+        return Check("llama.cpp", "ok", version("llama-cpp-python"))
+    except PackageNotFoundError:
+        remedy = "For .gguf policies: pip install 'agentrm-tui[llama-cpp]' (needs a C++ compiler)."
+        return Check("llama.cpp", "optional", "not installed", remedy)
+
+
+def _models() -> list[Check]:
+    from agentrm_models.bundled import bundled_models
+
+    models = bundled_models()
+    if not models:
+        return [
+            Check("models", "optional", "none is bundled", "Give --policy and --reward, or use scripted and random.")
+        ]
+    return [Check("model", "ok", f"{model.spec} ({model.role}, {model.size_bytes / 1e6:.1f} MB)") for model in models]
+
+
+def _environments() -> list[Check]:
+    from agentrm_tui.environments.registry import environment_names
+
+    return [_environment(name) for name in environment_names()]
+
+
+def _environment(name: str) -> Check:
+    from agentrm_tui.environments.registry import make_environment
+
+    def work() -> str:
+        made = make_environment(name)
+        task = made.tasks("test", None, 1)[0]
+        made.reset(task)
+        made.close()
+        return f"{made.traits.origin}, {len(made.traits.levels)} levels"
+
+    return _tried(f"env {name}", work)
+
+
+def _tried(name: str, work: Callable[[], str]) -> Check:
+    try:
+        return Check(name, "ok", work())
+    except AgentRMError as error:
+        return Check(name, "missing", error.cause, error.remedy)
+    except Exception as error:
+        return Check(name, "missing", f"{type(error).__name__}: {error}"[:200], "This is a fault of the environment.")
+
+
+def _accelerator() -> Check:
+    try:
+        import torch
+    except ImportError:
+        return Check("accelerator", "optional", "unknown: torch cannot be imported")
+    if torch.cuda.is_available():
+        return Check("accelerator", "ok", torch.cuda.get_device_name(0))
+    return Check("accelerator", "optional", "none: models run on the CPU")
+
+
+def _folder() -> Check:
+    from agentrm_tui.runs.store import RUNS_VARIABLE, runs_folder
+
+    folder = runs_folder()
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if os.access(place, os.W_OK):
+        return Check("runs folder", "ok", str(folder))
+    return Check("runs folder", "missing", f"{folder} cannot be written", f"Name another one in {RUNS_VARIABLE}.")
+
+
+def _terminal() -> Check:
+    if not sys.stdout.isatty():
+        return Check("terminal", "optional", "none: runs are shown as plain text")
+    size = shutil.get_terminal_size()
+    found = f"{os.environ.get('TERM', 'unknown')}, {size.columns}x{size.lines}"
+    if size.columns < _SMALLEST_TERMINAL[0] or size.lines < _SMALLEST_TERMINAL[1]:
+        return Check("terminal", "optional", found, "Make it at least 80x24.")
+    if os.environ.get("NO_COLOR"):
+        found += ", NO_COLOR is set"
+    return Check("terminal", "ok", found)

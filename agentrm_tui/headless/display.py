@@ -1,0 +1,236 @@
+"""Events on stdout: as readable lines, as JSON, or as a progress bar with the result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal, Protocol, TypeAlias
+
+import msgspec
+
+from agentrm_tui.runs import events as ev
+from agentrm_tui.runs.state import EpisodeState, RunState, apply
+from agentrm_tui.search.tree import Node, NodeId
+from agentrm_tui.ui.text import one_line
+
+DisplayName: TypeAlias = Literal["auto", "plain", "json", "none"]
+Write: TypeAlias = Callable[[str], None]
+"""Writes one line."""
+
+_SHOWN = 8
+_WIDTH = 100
+
+
+class Display(Protocol):
+    """Shows events as they come."""
+
+    def show(self, event: ev.AnyEvent) -> None:
+        """Show one event, in the order of the run."""
+        ...
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        ...
+
+
+class NoDisplay:
+    """Shows nothing: the run file says it all."""
+
+    def show(self, event: ev.AnyEvent) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class JsonDisplay:
+    """Data only: one event a line, whole texts; numbers that JSON cannot write are null."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+
+    def show(self, event: ev.AnyEvent) -> None:
+        """Write the event."""
+        self._write(msgspec.json.encode(event).decode())
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class PlainDisplay:
+    """Readable lines. With a state of its own the lines can name actions instead of node numbers."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+        self._state = RunState()
+
+    def show(self, event: ev.AnyEvent) -> None:
+        """Write what the event means, in one or a few lines."""
+        apply(self._state, event)
+        episode = self._state.episodes.get(event.episode)
+        for line in run_lines(event) if episode is None else episode_lines(event, episode):
+            self._write(line)
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class ProgressDisplay:
+    """A bar on the terminal while the run goes on, and its result as lines at the end."""
+
+    def __init__(self, write: Write) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._write = write
+        self._state = RunState()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[now]}"),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task("episodes", total=None, now="")
+        self._bar.start()
+
+    def show(self, event: ev.AnyEvent) -> None:
+        """Move the bar; write the run's beginning, faults and result."""
+        apply(self._state, event)
+        match event:
+            case ev.RunStarted() | ev.RunFinished() | ev.Fault() | ev.EpisodeFinished():
+                if isinstance(event, ev.RunFinished):
+                    self._bar.stop()
+                episode = self._state.episodes.get(event.episode)
+                for line in run_lines(event) if episode is None else episode_lines(event, episode):
+                    self._write(line)
+            case _:
+                pass
+        done = sum(episode.status != "running" for episode in self._state.episodes.values())
+        total = len(self._state.run.tasks) if self._state.run else None
+        tokens = self._state.ledger.policy_tokens_generated
+        self._bar.update(self._task, completed=done, total=total, now=f"{tokens:,} tokens sampled")
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+
+def make_display(name: DisplayName, write: Write, terminal: bool) -> Display:
+    """The display of a name; `auto` is a progress bar on a terminal and readable lines elsewhere."""
+    match name:
+        case "json":
+            return JsonDisplay(write)
+        case "none":
+            return NoDisplay()
+        case "auto" if terminal:
+            return ProgressDisplay(write)
+        case _:
+            return PlainDisplay(write)
+
+
+def run_lines(event: ev.AnyEvent) -> list[str]:
+    """What an event of the run itself says."""
+    match event:
+        case ev.RunStarted():
+            models = f"policy {event.policy}" + (f", reward {event.reward}" if event.reward else "")
+            search = describe_search(event)
+            count = f"{len(event.tasks)} task{'s' * (len(event.tasks) != 1)}"
+            return [f"{event.environment} ({event.origin}): {count}, {models}, {search}, seed {event.seed}"]
+        case ev.ModelLoading() if event.milliseconds:
+            notice = f"; {one_line(event.notice)}" if event.notice else ""
+            return [f"loaded {event.what} {event.name} in {event.milliseconds / 1000:.1f} s{notice}"]
+        case ev.Fault():
+            return [f"fault: {one_line(event.message)}{' ' + one_line(event.remedy) if event.remedy else ''}"]
+        case ev.RunFinished():
+            return _result(event)
+        case _:
+            return []
+
+
+def describe_search(run: ev.RunStarted) -> str:
+    """The search in a few words, for example `beam 5x5`."""
+    search = run.search
+    match search.algorithm:
+        case "greedy":
+            return "greedy"
+        case "best-of-n":
+            return f"best of {search.n}"
+        case "beam":
+            return f"beam {search.beam_width}x{search.beam_samples}"
+        case "mcts":
+            return f"mcts {search.iterations} iterations, branching {search.branching}, leaf {search.leaf}"
+
+
+def _result(event: ev.RunFinished) -> list[str]:
+    ledger = event.ledger
+    ended = sum(score is not None for score in event.scores)
+    return [
+        f"score {100 * event.score_mean:.1f} over {ended} of {len(event.scores)} episodes ({event.reason})",
+        f"cost: {ledger.policy_tokens_generated:,} tokens sampled, "
+        f"{ledger.policy_tokens_computed:,} policy and {ledger.reward_tokens_computed:,} reward tokens computed, "
+        f"{ledger.env_steps:,} environment steps, {ledger.requests:,} requests, {ledger.seconds:.1f} s",
+    ]
+
+
+def episode_lines(event: ev.AnyEvent, episode: EpisodeState) -> list[str]:
+    """What an event of an episode says; `episode` already holds it."""
+    lead = f"[{event.episode}] "
+    tree = episode.tree
+
+    def names(nodes: list[str]) -> str:
+        more = f", and {len(nodes) - _SHOWN} more" if len(nodes) > _SHOWN else ""
+        return ", ".join(nodes[:_SHOWN]) + more
+
+    def node(node_id: NodeId) -> Node:
+        return tree[node_id] if node_id in tree else episode.abandoned[node_id]
+
+    match event:
+        case ev.EpisodeStarted():
+            fork = f" (fork of {event.parent} after event {event.parent_event})" if event.parent else ""
+            return [
+                f"{lead}{event.task}{fork}: {one_line(event.goal, _WIDTH)}",
+                f"{lead}{one_line(event.observation, _WIDTH)}",
+            ]
+        case ev.Proposed():
+            found = [f"{_action(node(new.node))}{f' ×{new.samples}' if new.samples > 1 else ''}" for new in event.nodes]
+            return [f"{lead}propose {names(found) or 'nothing'}"]
+        case ev.Scored():
+            pairs = zip(event.groups, event.values, strict=True)
+            scored = [
+                f"{_action(node(item))} {value:.3f}"
+                for group, values in pairs
+                for item, value in zip(group, values, strict=True)
+            ]
+            return [f"{lead}score   {names(scored)}"] if scored else []
+        case ev.Pruned():
+            margins = event.margins or (math.nan,) * len(event.nodes)
+            cut = [f"{_action(node(item))} {margin:+.3f}" for item, margin in zip(event.nodes, margins, strict=True)]
+            return [f"{lead}cut     {names(cut)}"] if cut else []
+        case ev.Acted():
+            return [
+                f"{lead}act     {_action(node(acted.node))} -> {one_line(acted.observation, _WIDTH)}"
+                f" [{100 * acted.outcome:.0f}{', done' if acted.done else ''}]"
+                for acted in event.nodes
+            ]
+        case ev.Overridden():
+            return [f"{lead}by hand {event.what} at {event.node} {one_line(event.reply, _WIDTH)}"]
+        case ev.Rewound():
+            return [f"{lead}back to event {event.to}"]
+        case ev.Drifted():
+            return [f"{lead}drift   at {event.node}: the replay shows {one_line(event.seen, _WIDTH)}"]
+        case ev.Truncated():
+            return [f"{lead}{event.what} context full: {event.dropped} oldest observations left out"]
+        case ev.Fault():
+            return [f"{lead}{line}" for line in run_lines(event)]
+        case ev.EpisodeFinished():
+            end = "ended" if event.done else "stopped"
+            return [f"{lead}{end} after {event.steps} steps, score {100 * event.outcome:.1f}"]
+        case _:
+            return []
+
+
+def _action(node: Node) -> str:
+    return f"'{one_line(node.action, _WIDTH)}'" if node.action else "(no action)"

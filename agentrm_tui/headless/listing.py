@@ -1,0 +1,89 @@
+"""Tables of what there is, as aligned lines: environments, tasks, models, runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agentrm_models.errors import AgentRMError
+from agentrm_tui.environments.base import EnvironmentTraits
+from agentrm_tui.environments.registry import environment_names, make_environment
+from agentrm_tui.headless.choosing import TaskChoice, choose_tasks
+from agentrm_tui.headless.display import describe_search
+from agentrm_tui.runs.store import RunSummary, list_runs
+from agentrm_tui.ui.text import one_line
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Align rows of equal length; the last column is not padded."""
+    if not rows:
+        return []
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def environment_table() -> list[str]:
+    """One line for each environment: name, origin, what it offers; one that cannot be loaded says why."""
+    rows = [["environment", "levels", "offers", "summary"]]
+    for name in environment_names():
+        try:
+            made = make_environment(name)
+        except AgentRMError as error:
+            rows.append([name, "-", "-", str(error)])
+            continue
+        traits = made.traits
+        made.close()
+        label = name if traits.origin == "own" else f"{name} ({traits.origin})"
+        rows.append([label, str(len(traits.levels)), _offers(traits), traits.summary])
+    return columns(rows)
+
+
+def _offers(traits: EnvironmentTraits) -> str:
+    declared = {
+        "snapshots": traits.snapshots,
+        "valid actions": traits.valid_actions,
+        "expert": traits.expert,
+        "picture": traits.pictures,
+    }
+    return ", ".join(name for name, has in declared.items() if has) or "-"
+
+
+def task_table(environment: str, choice: TaskChoice) -> list[str]:
+    """Task ids, step limits and goals, after a line with the levels."""
+    made = make_environment(environment)
+    try:
+        tasks = [made.task(name) for name in choose_tasks(made, choice)]
+        levels = made.traits.levels
+    finally:
+        made.close()
+    rows = [["task", "steps", "goal"]]
+    rows += [[task.id, str(task.step_limit), one_line(task.goal, 160)] for task in tasks]
+    return [*([f"levels: {', '.join(levels)}", ""] if levels else []), *columns(rows)]
+
+
+def model_table() -> list[str]:
+    """Bundled models with their sizes, then the ways to name others."""
+    from agentrm_models.specs import list_models, policy_kinds, reward_kinds
+
+    rows = [[model.spec, model.role, f"{model.size_bytes / 1e6:.1f} MB"] for model in list_models()]
+    return [
+        *(columns(rows) or ["no model is bundled with this version"]),
+        "",
+        f"--policy: {', '.join(policy_kinds())}",
+        f"--reward: {', '.join(reward_kinds())}",
+    ]
+
+
+def run_table() -> list[str]:
+    """One line for each run file, newest first."""
+    rows = [_run_row(run) for run in list_runs()]
+    header = ["changed", "run", "environment", "search", "score", "policy"]
+    return columns([header, *rows]) if rows else ["no runs yet"]
+
+
+def _run_row(run: RunSummary) -> list[str]:
+    changed = run.changed.astimezone().strftime("%Y-%m-%d %H:%M")
+    if run.started is None:
+        return [changed, run.path.name, "-", "-", "-", one_line(run.problem, 120)]
+    score = f"{100 * run.finished.score_mean:.1f}" if run.finished else "unfinished"
+    policy = one_line(run.started.policy, 60)
+    return [changed, run.path.name, run.started.environment, describe_search(run.started), score, policy]

@@ -1,0 +1,204 @@
+"""A run in this process: models loaded, events to a file and to stdout, stopped by Ctrl-C without losing anything."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from types import FrameType
+from typing import TYPE_CHECKING, TextIO
+
+from agentrm_models.errors import InterruptedRun
+from agentrm_models.usage import Progress
+from agentrm_tui.headless.display import Display, DisplayName, make_display
+from agentrm_tui.runs.control import Directive, Pending, RunFreely
+from agentrm_tui.runs.events import AnyEvent, Fault, ModelLoading
+from agentrm_tui.runs.plan import RunPlan
+from agentrm_tui.runs.state import RunState
+from agentrm_tui.runs.store import RunWriter, read_run
+
+if TYPE_CHECKING:
+    from agentrm_models.policies.base import Policy
+    from agentrm_models.rewards.base import RewardModel
+
+
+class StopOnSignal(RunFreely):
+    """Runs freely until Ctrl-C (or SIGTERM, or a reader that has gone away); then stops at the next token."""
+
+    def __init__(self) -> None:
+        self.stopping = False
+
+    def before_request(self, pending: Pending) -> Directive | None:
+        """Go on, or stop."""
+        self._check()
+        return None
+
+    def progress(self, progress: Progress) -> None:
+        """Go on, or stop."""
+        self._check()
+
+    def stop(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal; the second one stops at once."""
+        if self.stopping:
+            raise KeyboardInterrupt
+        self.stopping = True
+        sys.stderr.write("stopping at the next token; once more stops at once\n")
+
+    def _check(self) -> None:
+        if self.stopping:
+            raise InterruptedRun("interrupted", "What was done so far is saved.")
+
+
+class DataOut:
+    """Lines of data to where stdout was; a reader that goes away closes it quietly."""
+
+    def __init__(self, stream: TextIO, gone: Callable[[], None]) -> None:
+        self._stream = stream
+        self._gone = gone
+        self._open = True
+
+    def __call__(self, line: str) -> None:
+        """Write one line and flush it."""
+        if not self._open:
+            return
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except BrokenPipeError:
+            self._open = False
+            self._gone()
+
+
+@contextmanager
+def only_data_on_stdout() -> Iterator[TextIO]:
+    """Give descriptor 1 to diagnostics while libraries may print there, and yield a stream to the real stdout."""
+    try:
+        ours = sys.stdout.fileno() == 1
+    except (OSError, ValueError):
+        ours = False
+    if not ours:
+        yield sys.stdout
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    stream = os.fdopen(kept, "w", encoding="utf-8", errors="replace", closefd=False)
+    try:
+        yield stream
+    finally:
+        _flush_quietly(sys.stdout)
+        _flush_quietly(stream)
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _flush_quietly(stream: TextIO) -> None:
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def run_here(plan: RunPlan, path: Path, display: DisplayName, resume: RunState | None = None) -> RunState:
+    """Run a plan to its end, writing its file and showing its events.
+
+    Raises:
+        InterruptedRun: Stopped; the file can be gone on with.
+        AgentRMError: A model or the plan does not work, or every episode failed.
+    """
+    from agentrm_tui.runs.batch import run_plan
+
+    control = StopOnSignal()
+    with only_data_on_stdout() as stream:
+        out = DataOut(stream, lambda: setattr(control, "stopping", True))
+        policy, reward, loading = load_models(plan)
+        shown = make_display(display, out, terminal=stream.isatty())
+        writer = RunWriter(path)
+
+        def emit(event: AnyEvent) -> None:
+            writer.append(event)
+            shown.show(event)
+            if isinstance(event, Fault):
+                sys.stderr.write(f"{'episode ' + event.episode if event.episode else 'run'}: {event.message}\n")
+
+        try:
+            _catch_up(shown, path, resume)
+            with _signals(control):
+                return run_plan(
+                    plan,
+                    policy=policy,
+                    reward=reward,
+                    emit=emit,
+                    control=control,
+                    resume=resume,
+                    loading=loading,
+                )
+        finally:
+            shown.close()
+            writer.close()
+            policy.close()
+            if reward:
+                reward.close()
+
+
+def _catch_up(shown: Display, path: Path, resume: RunState | None) -> None:
+    """A display reduces events itself: show it those that the file already holds."""
+    if resume is not None:
+        show_run(shown, path)
+
+
+def show_run(shown: Display, path: Path) -> None:
+    """Show all events of a run file; a torn last line is told on stderr."""
+    events, notice = read_run(path)
+    for event in events:
+        shown.show(event)
+    if notice:
+        sys.stderr.write(f"{notice}\n")
+
+
+@contextmanager
+def _signals(control: StopOnSignal) -> Iterator[None]:
+    before = {number: signal.signal(number, control.stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def load_models(plan: RunPlan) -> tuple[Policy, RewardModel | None, list[ModelLoading]]:
+    """Load what the plan names, and say how long it took.
+
+    Raises:
+        UsageError, DataError: See `agentrm_models.specs`.
+    """
+    from agentrm_models.specs import load_policy, load_reward
+
+    began = perf_counter()
+    policy = load_policy(
+        plan.policy,
+        device=plan.device,
+        threads=plan.threads,
+        cache_bytes=plan.cache_bytes,
+        trust_remote_code=plan.trust_remote_code,
+    )
+    loading = [ModelLoading(what="policy", name=plan.policy, milliseconds=_since(began))]
+    if not plan.reward:
+        return policy, None, loading
+    began = perf_counter()
+    reward = load_reward(
+        plan.reward,
+        device=plan.device,
+        threads=plan.threads,
+        cache_bytes=plan.cache_bytes,
+        trust_remote_code=plan.trust_remote_code,
+    )
+    return policy, reward, [*loading, ModelLoading(what="reward", name=plan.reward, milliseconds=_since(began))]
+
+
+def _since(began: float) -> float:
+    return round((perf_counter() - began) * 1e3, 3)
