@@ -202,7 +202,9 @@ def _siblings(workspace: Workspace, folder: StageFolder, tasks: dict[str, TestTa
 def _sibling_groups(workspace: Workspace, folder: StageFolder, name: str, count: int) -> list[JudgedGroup]:
     config, section = workspace.config, workspace.config.evaluate
     environment = make_environment(name)
-    if not environment.traits.snapshots:
+    snapshots = environment.traits.snapshots
+    environment.close()
+    if not snapshots:
         return []
     policy = load_policy_once(str(workspace.folder("sft") / "policy"), config.device, config.threads)
     settings = SiblingSettings(
@@ -223,12 +225,11 @@ def _sibling_groups(workspace: Workspace, folder: StageFolder, name: str, count:
 
             def watch(done: float, first: int = first) -> None:
                 workspace.check_stop()
-                task.update((first + done * section.parallel) / max(1, len(places)))
+                task.update((first + done * min(section.parallel, len(places) - first)) / len(places))
 
             part = places[first : first + section.parallel]
-            groups += sibling_groups(environment, part, policy, settings, watch)
+            groups += sibling_groups(lambda: make_environment(name), part, policy, settings, watch)
         task.update(1.0, f"{len(groups)} states")
-    environment.close()
     return groups
 
 

@@ -180,7 +180,11 @@ def _dev_groups(
             task.update(0.3 + 0.7 * share)
 
         places = choose_places(state, section.dev_sibling_states, config.seed)
-        siblings = sibling_groups(environment, places, policy, settings, watch) if environment.traits.snapshots else []
+        siblings = (
+            sibling_groups(lambda: make_environment(part.name), places, policy, settings, watch)
+            if environment.traits.snapshots
+            else []
+        )
         task.update(1.0)
     environment.close()
     return list(early_end_groups(state, config.fit.prompt)), siblings

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from agentrm_models.messages import PromptStyle
 from agentrm_models.policies.base import Decoding, NoiseKey, Policy, ProposeRequest
 from agentrm_trainer.judged import Judged, JudgedGroup
 from agentrm_tui.environments.base import Environment
-from agentrm_tui.replies import ACTION_LIMIT, parse_reply
+from agentrm_tui.replies import parse_reply
 from agentrm_tui.runs.conversations import policy_conversation, reward_conversation
-from agentrm_tui.runs.events import EpisodeStarted
+from agentrm_tui.runs.events import Drifted, EpisodeStarted
 from agentrm_tui.runs.state import RunState
+from agentrm_tui.runs.texts import kept_reply
+from agentrm_tui.runs.transitions import Transitions
 from agentrm_tui.search.tree import Node, NodeId, Tree
 
 
@@ -62,7 +64,7 @@ def choose_places(state: RunState, count: int, seed: int) -> list[Place]:
 
 
 class _State:
-    """One place with its tree of actions and rollouts."""
+    """One place with its tree of actions and rollouts, and an environment of its own."""
 
     def __init__(self, place: Place, environment: Environment) -> None:
         self.start = place.start
@@ -72,10 +74,11 @@ class _State:
             self.tree[node.parent].children = [node.id]
         self.top: NodeId = place.path[-1].id
         self.tree[self.top].children = []
-        environment.reset(environment.task(place.start.task))
-        for node in place.path[1:]:
-            _step(environment, node.action)
-        self.snapshots: dict[NodeId, Any] = {self.top: environment.snapshot()}
+        self.drifts: list[Drifted] = []
+        task = environment.task(place.start.task)
+        self.transitions = Transitions(environment, task, place.start.task, self.drifts.append)
+        self.transitions.open()
+        self.transitions.stand_at(self.tree, self.top)
         self.running: dict[NodeId, int] = {}
         self.returns: dict[NodeId, list[float]] = {}
         self.owner: dict[NodeId, NodeId] = {}
@@ -85,6 +88,24 @@ class _State:
         noise = NoiseKey(settings.seed, f"siblings/{self.start.task}", node)
         decoding = Decoding(settings.temperature, max_tokens=settings.max_tokens)
         return ProposeRequest(policy_conversation(self.start, self.tree, node, style), n, decoding, noise)
+
+    def grow(self, parent: NodeId, ordinal: int, reply: str, count: int, first: bool) -> None:
+        """Act one reply; a first action that is not valid is no sibling."""
+        depth = self.tree[parent].depth + 1
+        node = Node(f"{parent}.{ordinal}", parent=parent, depth=depth, reply=reply, action=parse_reply(reply).action)
+        self.tree.nodes[node.id] = node
+        acted = self.transitions.take(self.tree, node.id).acted
+        if first and not acted.valid:
+            return
+        node.observation, node.outcome = acted.observation, acted.outcome
+        node.done = acted.done or depth >= self.start.step_limit
+        owner = node.id if first else self.owner[parent]
+        self.owner[node.id] = owner
+        ended = self.returns.setdefault(owner, [])
+        if node.done:
+            ended += [acted.outcome] * count
+        else:
+            self.running[node.id] = count
 
 
 def _copy(node: Node) -> Node:
@@ -101,7 +122,7 @@ def _copy(node: Node) -> Node:
 
 
 def sibling_groups(
-    environment: Environment,
+    make: Callable[[], Environment],
     places: Sequence[Place],
     policy: Policy,
     settings: SiblingSettings,
@@ -110,11 +131,13 @@ def sibling_groups(
     """Roll siblings out at each place; places with fewer than two valid actions give nothing.
 
     Args:
+        make: Makes an environment; each place gets one.
         watch: Called between the steps with the share of work that is done; may raise `InterruptedRun`.
     """
-    states = [_State(place, environment) for place in places]
-    _sample(environment, policy, settings, [(state, state.top, settings.samples) for state in states], first=True)
-    states = [state for state in states if len(state.returns) > 1]
+    environments = [make() for _ in places]
+    every = [_State(place, environment) for place, environment in zip(places, environments, strict=True)]
+    _sample(policy, settings, [(state, state.top, settings.samples) for state in every], first=True)
+    states = [state for state in every if len(state.returns) > 1 and not state.drifts]
     limit = max((state.start.step_limit for state in states), default=0)
     for step in range(limit):
         watch(step / limit)
@@ -123,66 +146,27 @@ def sibling_groups(
             break
         for state in states:
             state.running = {}
-        _sample(environment, policy, settings, asked, first=False)
-    return [_group(environment, state, settings) for state in states]
+        _sample(policy, settings, asked, first=False)
+    for environment in environments:
+        environment.close()
+    return [_group(environments[0].traits.name, state, settings) for state in states]
 
 
 def _sample(
-    environment: Environment,
-    policy: Policy,
-    settings: SiblingSettings,
-    asked: Sequence[tuple[_State, NodeId, int]],
-    first: bool,
+    policy: Policy, settings: SiblingSettings, asked: Sequence[tuple[_State, NodeId, int]], first: bool
 ) -> None:
-    """Propose at each asked node, act the distinct actions, and note what goes on and what has ended."""
-    style = policy.traits.prompt
-    requests = [state.request(node, count, settings, style) for state, node, count in asked]
+    """Propose at each asked node and act the distinct actions."""
+    requests = [state.request(node, count, settings, policy.traits.prompt) for state, node, count in asked]
     for (state, parent, _), candidates in zip(asked, policy.propose(requests), strict=True):
-        merged: dict[str, tuple[str, int]] = {}
+        merged: dict[str, list[str]] = {}
         for candidate in candidates:
-            action = parse_reply(candidate.text).action
-            reply, count = merged.get(action, (candidate.text, 0))
-            merged[action] = (reply, count + 1)
-        for ordinal, (action, (reply, count)) in enumerate(merged.items()):
-            _act(environment, state, parent, ordinal, reply, action, settings.rollouts if first else count, first)
-        state.snapshots.pop(parent)
+            reply = kept_reply(candidate.text)
+            merged.setdefault(parse_reply(reply).action, []).append(reply)
+        for ordinal, replies in enumerate(merged.values()):
+            state.grow(parent, ordinal, replies[0], settings.rollouts if first else len(replies), first)
 
 
-def _act(
-    environment: Environment,
-    state: _State,
-    parent: NodeId,
-    ordinal: int,
-    reply: str,
-    action: str,
-    count: int,
-    first: bool,
-) -> None:
-    environment.restore(state.snapshots[parent])
-    text, outcome, done, valid = _step(environment, action)
-    if first and not valid:
-        return
-    node_id = f"{parent}.{ordinal}"
-    depth = state.tree[parent].depth + 1
-    state.tree.nodes[node_id] = Node(
-        node_id, parent=parent, depth=depth, reply=reply, action=action, observation=text, done=done
-    )
-    owner = node_id if first else state.owner[parent]
-    state.owner[node_id] = owner
-    ended = state.returns.setdefault(owner, [])
-    if done:
-        ended += [outcome] * count
-    else:
-        state.running[node_id] = count
-        state.snapshots[node_id] = environment.snapshot()
-
-
-def _step(environment: Environment, action: str) -> tuple[str, float, bool, bool]:
-    """Step as the runner does: an empty or overlong action is an invalid step of the environment's own."""
-    return environment.step(action[:ACTION_LIMIT])
-
-
-def _group(environment: Environment, state: _State, settings: SiblingSettings) -> JudgedGroup:
+def _group(environment: str, state: _State, settings: SiblingSettings) -> JudgedGroup:
     items = tuple(
         Judged(
             reward_conversation(state.start, state.tree, node, settings.style),
@@ -190,6 +174,5 @@ def _group(environment: Environment, state: _State, settings: SiblingSettings) -
             state.tree[node].action,
         )
         for node, found in state.returns.items()
-        if found
     )
-    return JudgedGroup(environment.traits.name, state.start.task, state.start.level, items)
+    return JudgedGroup(environment, state.start.task, state.start.level, items)
