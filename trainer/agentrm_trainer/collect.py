@@ -52,11 +52,11 @@ class Trajectory(msgspec.Struct, frozen=True):
 
 
 class CollectJob(NamedTuple):
-    """One chunk: training tasks number `first` … `first + count - 1` of an environment."""
+    """One chunk: training tasks number `first` … `first + size - 1` of an environment."""
 
     section: EnvironmentSection
     first: int
-    count: int
+    size: int
     noise: float
     seed: int
     prompt: PromptStyle
@@ -106,7 +106,7 @@ def collect_chunk(job: CollectJob) -> ChunkReport:
     if not environment.traits.expert:
         raise UsageError(f"environment {job.section.name!r} has no expert to collect from")
     lines, failed = [], 0
-    for task in tasks_from(environment, job.section, "train", job.first, job.count):
+    for task in tasks_from(environment, job.section, "train", job.first, job.size):
         trajectory = expert_trajectory(environment, task, job.noise, job.seed, job.prompt)
         if trajectory is None and job.noise:
             trajectory = expert_trajectory(environment, task, 0.0, job.seed, job.prompt)

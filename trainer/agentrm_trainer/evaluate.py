@@ -69,7 +69,7 @@ def evaluate(workspace: Workspace) -> None:
 
 
 def _test_tasks(workspace: Workspace, folder: StageFolder) -> dict[str, TestTasks]:
-    """Choose test tasks whose initial state occurs in no training task; noted once, so that a resumed run keeps them."""
+    """Choose test tasks whose initial state occurs in no training task; noted once for resumed runs."""
     path = folder.path / "tasks.json"
     if path.exists():
         known: dict[str, TestTasks] = read_json(path, dict[str, TestTasks])

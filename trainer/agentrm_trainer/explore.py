@@ -31,7 +31,7 @@ class ExploreJob(NamedTuple):
     config: Config
     section: EnvironmentSection
     first: int
-    count: int
+    size: int
     policy: str
     folder: Path
 
@@ -108,7 +108,7 @@ def explore_chunk(job: ExploreJob) -> TreeReport:
     section = job.config.explore
     first = EXPLORE_FIRST_SEED + job.first
     environment = make_environment(job.section.name)
-    tasks = tasks_from(environment, job.section, "train", first, job.count)
+    tasks = tasks_from(environment, job.section, "train", first, job.size)
     states = [initial_state(environment, task, environment.reset(task)) for task in tasks]
     environment.close()
     search = SearchSettings(

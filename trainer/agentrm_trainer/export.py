@@ -1,4 +1,4 @@
-"""Stage `export`: the trained models in one folder, and the policy as GGUF for llama.cpp, checked against the original."""
+"""Stage `export`: the trained models in one folder, and the policy as a checked GGUF file for llama.cpp."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def packed_attention(
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     match layout:
         case Sequences(lengths):
-            parts = zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
+            parts = zip(*(torch.split(part, lengths, 2) for part in (query, key, value)), strict=True)
             outs = [F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling) for q, k, v in parts]
             return torch.cat(outs, 2).transpose(1, 2), None
         case Forest(blocks, order):

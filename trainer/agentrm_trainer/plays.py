@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -89,7 +88,7 @@ def play(
         state: RunState = run_plan(plan, policy=policy, reward=reward, emit=emit)
     finally:
         writer.close()
-    os.replace(partial, path)
+    partial.replace(path)
     return state
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TextIO
 
 
@@ -24,15 +24,9 @@ class Display(Protocol):
         """Show one line that stays."""
         ...
 
-    def task(self, name: str) -> _TaskContext:
+    def task(self, name: str) -> AbstractContextManager[Task]:
         """Begin a piece of work; used in a `with` statement."""
         ...
-
-
-class _TaskContext(Protocol):
-    def __enter__(self) -> Task: ...
-
-    def __exit__(self, *exc: object) -> bool | None: ...
 
 
 def duration(seconds: float) -> str:

@@ -27,7 +27,7 @@ def report(workspace: Workspace) -> None:
     policy, reward = workspace.done("sft").figures, workspace.done("fit").figures
     write_atomically(workspace.folder("sft") / "policy" / "README.md", policy_card(config, policy) + section)
     write_atomically(workspace.folder("fit") / "reward" / "README.md", reward_card(config, reward) + section)
-    folder.finish(minutes={name: spent for name, spent in minutes.items()})
+    folder.finish(minutes=dict(minutes))
     workspace.display.say(tables)
 
 

@@ -37,7 +37,7 @@ def tree_pieces(tokenizer: Any, trees: Sequence[LabelledTree], context: int, lim
 
 def judged_pieces(tokenizer: Any, groups: Sequence[JudgedGroup], context: int) -> list[Piece]:
     """Encode groups of judged states, a piece for each group; the weight holds the item's place in its group."""
-    pieces = []
+    pieces: list[Piece] = []
     for group in groups:
         items = [
             LabelledIds(encode_state(tokenizer, item.conversation, context), item.worth, float(place), place)

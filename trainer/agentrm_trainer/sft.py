@@ -206,5 +206,7 @@ def cloning_loss(model: Any, batch: Sequence[Example], device: str, bf16: bool) 
         ).last_hidden_state
         logits = model.get_output_embeddings()(hidden[0, targets - 1])
     if len(targets) == 0:
-        return logits.float().sum()
-    return F.cross_entropy(logits.float(), ids[targets])
+        nothing: Tensor = logits.float().sum()
+        return nothing
+    loss: Tensor = F.cross_entropy(logits.float(), ids[targets])
+    return loss

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
+from agentrm_trainer.config import EnvironmentSection
 from agentrm_tui.environments.base import SPLIT_SEEDS, Environment, Split, Task
 from agentrm_tui.environments.pictures import encode_picture
 from agentrm_tui.runs.events import EpisodeStarted
-from agentrm_trainer.config import EnvironmentSection
 
 EXPLORE_FIRST_SEED = 1_000_000
 """First training seed that exploration uses; collected trajectories stay below it."""

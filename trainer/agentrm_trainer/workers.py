@@ -1,4 +1,4 @@
-"""Chunks of work in several processes; each chunk's result is a file, so that a stop loses at most what is in flight."""
+"""Chunks of work in several processes; each result is a file, so that a stop loses at most what is in flight."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 import msgspec
@@ -91,8 +91,8 @@ def summarise(
 _ByTask = dict[tuple[str, str], TaskResult]
 
 
-def _of(name: str, tasks: Sequence[TaskResult] | object) -> list[TaskResult]:
-    return [task for task in tasks if name in (ALL, task.environment)]  # type: ignore[attr-defined]
+def _of(name: str, tasks: Iterable[TaskResult]) -> list[TaskResult]:
+    return [task for task in tasks if name in (ALL, task.environment)]
 
 
 def _figures(method: str, name: str, by_method: dict[str, _ByTask], draws: int, seed: int) -> MethodFigures:
@@ -115,9 +115,10 @@ def _figures(method: str, name: str, by_method: dict[str, _ByTask], draws: int, 
     )
 
 
-def _early_share(tasks: Sequence[TaskResult]) -> float | None:
-    failures = sum(task.failures for task in tasks)
-    return sum(task.early_failures for task in tasks) / failures if failures else None
+def _early_share(tasks: Iterable[TaskResult]) -> float | None:
+    counted = [(task.early_failures, task.failures) for task in tasks]
+    failures = sum(failed for _, failed in counted)
+    return sum(early for early, _ in counted) / failures if failures else None
 
 
 def _accuracy(name: str, scored: Scored, least: float) -> AccuracyFigures:

@@ -1,0 +1,149 @@
+"""Packed trees give the losses and gradients of one row for each state."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentrm_trainer.config import FitSection
+from agentrm_trainer.fit import packed_values, regression_loss
+from agentrm_trainer.packed_attention import use_packed_attention
+from agentrm_trainer.tree_packing import LabelledIds, batches, cut_tree, pack_pieces
+
+
+def make_model(attention: bool = True):
+    from transformers import LlamaConfig, LlamaForSequenceClassification
+
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        vocab_size=50,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=48,
+        max_position_embeddings=512,
+        num_labels=1,
+        pad_token_id=0,
+    )
+    model = LlamaForSequenceClassification(config)
+    if attention:
+        use_packed_attention(model)
+    return model.train()
+
+
+def random_tree(seed: int, nodes: int, longest: int = 40) -> list[LabelledIds]:
+    """States of a random tree: each extends an earlier one by some tokens."""
+    rng = np.random.default_rng(seed)
+    paths = [rng.integers(1, 50, rng.integers(1, longest)).astype(np.int32)]
+    families = [0]
+    for _ in range(nodes - 1):
+        parent = int(rng.integers(len(paths)))
+        paths.append(np.concatenate([paths[parent], rng.integers(1, 50, rng.integers(1, longest)).astype(np.int32)]))
+        families.append(parent + 1)
+    return [
+        LabelledIds(path, float(rng.random()), float(rng.integers(1, 4)), family)
+        for path, family in zip(paths, families, strict=True)
+    ]
+
+
+def row_loss(model: torch.nn.Module, items: list[LabelledIds]) -> torch.Tensor:
+    """The plain way: each state is a row of its own."""
+    values = torch.stack([model(input_ids=torch.from_numpy(item.ids).long()[None]).logits[0, 0] for item in items])
+    targets = torch.tensor([item.target for item in items])
+    weights = torch.tensor([item.weight for item in items])
+    return (weights * (values - targets) ** 2).sum() / weights.sum()
+
+
+@pytest.mark.parametrize("limit", [10**9, 200])
+def test_gradients_equal_those_of_one_row_for_each_state(limit):
+    items = random_tree(3, 25)
+    packed_model, plain_model = make_model(), make_model(attention=False)
+    packed = pack_pieces(list(cut_tree(items, limit)))
+    loss = regression_loss(packed_model, packed, FitSection(bf16=False), "cpu")
+    loss.backward()
+    expected = row_loss(plain_model, items)
+    expected.backward()
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
+    for (name, one), other in zip(packed_model.named_parameters(), plain_model.parameters(), strict=True):
+        assert torch.allclose(one.grad, other.grad, atol=1e-5), name
+
+
+def test_a_tree_costs_its_distinct_tokens():
+    trunk = np.arange(1, 31, dtype=np.int32)
+    items = [LabelledIds(np.append(trunk, token).astype(np.int32), 0.5, 1.0, 0) for token in (31, 32, 33)]
+    [piece] = cut_tree(items, 10**9)
+    packed = pack_pieces([piece])
+    assert piece.tokens == len(packed.ids) == 33
+    assert packed.positions.tolist() == [*range(30), 30, 30, 30]
+    assert packed.ends.tolist() == [30, 31, 32]
+
+
+def test_cut_trees_repeat_their_trunk():
+    trunk = np.arange(1, 31, dtype=np.int32)
+    items = [LabelledIds(np.append(trunk, token).astype(np.int32), 0.5, 1.0, 0) for token in (31, 32, 33)]
+    pieces = list(cut_tree(items, 32))
+    assert [piece.tokens for piece in pieces] == [32, 31]
+
+
+@given(seed=st.integers(0, 10_000), nodes=st.integers(1, 30), limit=st.integers(20, 500))
+@settings(max_examples=30, deadline=None)
+def test_each_state_reads_exactly_its_own_tokens(seed, nodes, limit):
+    items = random_tree(seed, nodes, 90)
+    pieces = list(cut_tree(items, limit))
+    packed = pack_pieces(pieces)
+    ordered = [item for piece in pieces for item in piece.items]
+    assert len(ordered) == nodes
+    row = 0
+    read: dict[int, list[int]] = {}
+    for block in packed.forest.blocks:
+        count, longest = block.queries.shape
+        for number in range(count):
+            for slot in range(longest):
+                tokens = packed.forest.order.eq(row).nonzero().flatten().tolist()
+                if tokens:
+                    keys = block.keys[number][block.mask[number, 0, slot]]
+                    read[tokens[0]] = packed.ids[keys].tolist()
+                row += 1
+    for item, end in zip(ordered, packed.ends.tolist(), strict=True):
+        assert read[end] == item.ids.tolist()
+
+
+def test_ranking_pairs_are_siblings_that_differ():
+    items = [
+        LabelledIds(np.array([1, 2], np.int32), 0.9, 1.0, 0),
+        LabelledIds(np.array([1, 3], np.int32), 0.2, 1.0, 0),
+        LabelledIds(np.array([1, 4], np.int32), 0.25, 1.0, 0),
+        LabelledIds(np.array([1, 2, 5], np.int32), 0.0, 1.0, 1),
+    ]
+    packed = pack_pieces(list(cut_tree(items, 10**9)))
+    targets = packed.targets.tolist()
+    named = [(round(targets[better], 2), round(targets[worse], 2)) for better, worse in packed.pairs.tolist()]
+    assert sorted(named) == [(0.9, 0.2), (0.9, 0.25)]
+
+
+def test_ranking_loss_is_smaller_when_siblings_are_ordered_right():
+    items = random_tree(5, 20)
+    packed = pack_pieces(list(cut_tree(items, 10**9)))
+    assert len(packed.pairs)
+    model = make_model()
+    plain = regression_loss(model, packed, FitSection(bf16=False), "cpu")
+    ranked = regression_loss(model, packed, FitSection(bf16=False, ranking=1.0), "cpu")
+    values = packed_values(model, packed, "cpu", False)
+    better, worse = packed.pairs.unbind(1)
+    weights = torch.minimum(packed.weights[better], packed.weights[worse])
+    expected = (
+        (weights * torch.nn.functional.softplus((values[worse] - values[better]) / 0.1)).sum() / weights.sum() / 10
+    )
+    assert (ranked - plain).item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_batches_keep_order_and_budget():
+    pieces = [piece for seed in range(6) for piece in cut_tree(random_tree(seed, 4), 10**9)]
+    order = [3, 1, 0, 5, 4, 2]
+    made = list(batches(pieces, 150, order))
+    assert [piece for batch in made for piece in batch] == [pieces[index] for index in order]
+    assert all(sum(piece.tokens for piece in batch) <= 150 or len(batch) == 1 for batch in made)
