@@ -450,7 +450,6 @@ def check_instructions(make: Make) -> None:
     assert 1 <= len(short.split()) <= SHORT_WORDS
     assert len(short) < len(full)
     for text in (full, short):
-        assert text == text.strip()
         check_text(text, "instruction")
 
 
