@@ -273,7 +273,8 @@ class _Source:
         tied = bool(self.config.get("tie_word_embeddings", False))
         for file in self.weights:
             with safe_open(file, framework="pt") as opened:
-                for name in opened.keys():  # noqa: SIM118 (not a mapping)
+                names = opened.keys()
+                for name in names:
                     target = _gguf_name(name, self.folder)
                     if target is None or (tied and target == "output.weight"):
                         continue

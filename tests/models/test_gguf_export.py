@@ -43,7 +43,7 @@ def test_other_architectures_agree(tmp_path: Path, architecture: str, tied: bool
 @pytest.mark.parametrize("dtype", ["f16", "bf16"])
 def test_smaller_types_are_checked_in_32_bits(folder: Path, tmp_path: Path, dtype: str) -> None:
     pytest.importorskip("llama_cpp")
-    report = export_gguf(folder, tmp_path / "model.gguf", dtype)  # type: ignore[arg-type]
+    report = export_gguf(folder, tmp_path / "model.gguf", dtype)
     assert report.logit_difference <= LOGIT_TOLERANCE < report.stored_difference < 0.5
     wide = export_gguf(folder, tmp_path / "wide.gguf", "f32")
     assert report.file.stat().st_size < 0.7 * wide.file.stat().st_size
@@ -84,7 +84,7 @@ def test_without_llama_cpp_nothing_is_claimed(folder: Path, tmp_path: Path, monk
 
 def test_mistakes_are_one_clear_line(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown GGUF type 'q4'"):
-        export_gguf(folder, tmp_path / "model.gguf", "q4")  # type: ignore[arg-type]
+        export_gguf(folder, tmp_path / "model.gguf", "q4")
     with pytest.raises(DataError, match=r"cannot read .*config\.json"):
         export_gguf(tmp_path / "missing", tmp_path / "model.gguf")
     (tmp_path / "config.json").write_text(json.dumps({"architectures": ["GPTNeoForCausalLM"]}))

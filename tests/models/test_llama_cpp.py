@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import gguf
 import msgspec
+import numpy
 import pytest
 import torch
-from tiny_llama import TEMPLATE, make_policy
+from tiny_llama import TEMPLATE, make_policy, make_tokenizer
 
 from agentrm_models.errors import DataError, InterruptedRun, UsageError
 from agentrm_models.gguf_export import PROBE_KEY, export_gguf
@@ -38,7 +40,7 @@ def gguf_file(folder: Path) -> Path:
 
 def make(file: Path, **options: object) -> LlamaCppPolicy:
     settings = {"threads": 1, "exact": True, "stop_after_action": False} | options
-    return LlamaCppPolicy(file, **settings)  # type: ignore[arg-type]
+    return LlamaCppPolicy(file, **settings)
 
 
 def ask(
@@ -242,3 +244,89 @@ def test_a_missing_package_is_told(gguf_file: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(__import__("sys").modules, "llama_cpp", None)
     with pytest.raises(DataError, match=r"not installed\. pip install 'agentrm-tui\[llama-cpp\]'"):
         load_policy(str(gguf_file))
+
+
+def test_nothing_is_printed(gguf_file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    policy = load_policy(str(gguf_file), threads=1)
+    policy.propose([ask(n=2)])
+    policy.close()
+    assert capfd.readouterr() == ("", "")
+
+
+def write_foreign(file: Path, architecture: str) -> Path:
+    """A random model as other tools would write it: `mamba`, whose memory cannot be cut, or `bert`, an encoder."""
+    vocabulary = json.loads(make_tokenizer("gpt-2").to_str())["model"]
+    texts = sorted(vocabulary["vocab"], key=vocabulary["vocab"].get)
+    writer, random = gguf.GGUFWriter(file, architecture), numpy.random.default_rng(0)
+    width, inner, state, rank = 32, 64, 8, 4
+    writer.add_context_length(1000)
+    writer.add_embedding_length(width)
+    writer.add_block_count(1)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(texts)
+    writer.add_token_types([3 if text.startswith("<|") else 1 for text in texts])
+    writer.add_token_merges([" ".join(merge) for merge in vocabulary["merges"]])
+    writer.add_eos_token_id(2)
+    if architecture == "mamba":
+        writer.add_head_count(0)
+        writer.add_feed_forward_length(0)
+        writer.add_ssm_conv_kernel(4)
+        writer.add_ssm_inner_size(inner)
+        writer.add_ssm_state_size(state)
+        writer.add_ssm_time_step_rank(rank)
+        writer.add_layer_norm_rms_eps(1e-5)
+        shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (len(texts), width), "output_norm.weight": (width,)}
+        shapes |= {"blk.0.attn_norm.weight": (width,), "blk.0.ssm_in.weight": (2 * inner, width)}
+        shapes |= {"blk.0.ssm_conv1d.weight": (inner, 4), "blk.0.ssm_conv1d.bias": (inner,)}
+        shapes |= {"blk.0.ssm_x.weight": (rank + 2 * state, inner), "blk.0.ssm_dt.weight": (inner, rank)}
+        shapes |= {"blk.0.ssm_dt.bias": (inner,), "blk.0.ssm_a": (inner, state), "blk.0.ssm_d": (inner,)}
+        shapes |= {"blk.0.ssm_out.weight": (width, inner)}
+    else:
+        writer.add_head_count(2)
+        writer.add_feed_forward_length(width)
+        writer.add_layer_norm_eps(1e-5)
+        writer.add_causal_attention(False)
+        writer.add_token_type_count(2)
+        shapes = {"token_embd.weight": (len(texts), width), "position_embd.weight": (1000, width)}
+        shapes |= {"token_types.weight": (2, width)}
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_up", "ffn_down"):
+            shapes |= {f"blk.0.{name}.weight": (width, width), f"blk.0.{name}.bias": (width,)}
+        for name in ("token_embd_norm", "blk.0.attn_output_norm", "blk.0.layer_output_norm"):
+            shapes |= {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+    for name, shape in shapes.items():
+        weights = 0.2 * random.standard_normal(shape).astype(numpy.float32)
+        writer.add_tensor(name, -numpy.abs(weights) if name.endswith("ssm_a") else weights)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
+def test_a_recurrent_model_gives_the_same_with_and_without_history(tmp_path: Path) -> None:
+    file = write_foreign(tmp_path / "mamba.gguf", "mamba")
+    used = make(file)
+    beam(used, 3)
+    for request in (ask(n=5), ask((*START, Message("assistant", "x"), Message("user", "y")), n=3)):
+        fresh = make(file)
+        assert same(used.propose([request])[0], fresh.propose([request])[0])
+        fresh.close()
+
+
+def test_an_encoder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"bert\.gguf is not a causal language model"):
+        load_policy(str(write_foreign(tmp_path / "bert.gguf", "bert")))
+
+
+def test_a_device_that_is_not_there_is_told(gguf_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llama_cpp.llama_supports_gpu_offload", lambda: False)
+    with pytest.raises(DataError, match="device cuda: llama-cpp-python was built without CUDA"):
+        load_policy(str(gguf_file), device="cuda")
+
+
+def test_a_damaged_probe_is_told(gguf_file: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.gguf"
+    bad.write_bytes(gguf_file.read_bytes().replace(b'[["Thought', b'{["Thought'))
+    with pytest.raises(DataError, match=r"bad\.gguf is damaged: its token probe"):
+        load_policy(str(bad))

@@ -37,7 +37,7 @@ def request(n: int = 1, temperature: float = 1.0, steps: int = 0, **changes: obj
         "valid_actions": ACTIONS,
         "expert_action": EXPERT,
     }
-    return ProposeRequest(**(fields | changes))  # type: ignore[arg-type]
+    return ProposeRequest(**(fields | changes))
 
 
 def test_distribution_is_half_expert_half_uniform() -> None:

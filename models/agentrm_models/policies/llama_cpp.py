@@ -6,7 +6,6 @@ far are one row. After a call the sequences are kept, so the reply that a search
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
@@ -213,11 +212,16 @@ def _room(model: NativeModel, cache_bytes: int, exact: bool) -> tuple[int, int]:
 
 def _check_probe(model: NativeModel) -> None:
     """Repeat the token probe that an export of this project has stored in the file."""
-    probe = model.metadata(PROBE_KEY)
-    for text, tokens in json.loads(probe) if probe else []:
+    stored = model.metadata(PROBE_KEY)
+    try:
+        probe = msgspec.json.decode(stored or "[]", type=list[tuple[str, list[int]]])
+    except msgspec.DecodeError:
+        model.close()
+        raise DataError(f"{model.file} is damaged: its token probe cannot be read", "Export it again.") from None
+    for text, tokens in probe:
         if model.tokenize(text, special=False) != tokens:
             model.close()
             raise DataError(
                 f"{model.file} tokenises {text[:30]!r} otherwise than the tokenizer it was made from",
-                "Its pre-tokenizer label is wrong; export it again.",
+                "Its pre-tokenizer label is wrong, or the file is damaged; export it again.",
             )

@@ -41,16 +41,16 @@ def load_library() -> Any:
             "llama-cpp-python is not installed", "pip install 'agentrm-tui[llama-cpp]' (needs a C++ compiler)"
         ) from None
     if not _held:
-
-        @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator, unused-ignore]
-        def remember(level: int, text: bytes, data: object) -> None:
-            if level == _ERROR_LEVEL:
-                _complaints.append(text.decode("utf-8", "replace").strip())
-
-        llama_cpp.llama_log_set(remember, ctypes.c_void_p(0))
-        _held.append(remember)
+        _held.append(llama_cpp.llama_log_callback(_remember))
+        llama_cpp.llama_log_set(_held[0], ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
     return llama_cpp
+
+
+def _remember(level: int, text: bytes, data: object) -> None:
+    """Print nothing; keep errors for `NativeModel` to quote."""
+    if level == _ERROR_LEVEL:
+        _complaints.append(text.decode("utf-8", "replace").strip())
 
 
 class NativeModel:
@@ -59,6 +59,8 @@ class NativeModel:
     def __init__(self, file: Path, *, device: str = "auto", vocabulary_only: bool = False) -> None:
         self._library = load_library()
         self.file = file
+        if device.startswith("cuda") and not self._library.llama_supports_gpu_offload():
+            raise DataError(f"device {device}: llama-cpp-python was built without CUDA", "Use --device cpu or auto.")
         settings = self._library.llama_model_default_params()
         settings.vocab_only = vocabulary_only
         settings.n_gpu_layers = 0 if device == "cpu" or vocabulary_only else -1
@@ -72,7 +74,7 @@ class NativeModel:
         self._vocabulary = self._library.llama_model_get_vocab(self.handle)
         if not vocabulary_only and self._library.llama_model_has_encoder(self.handle):
             self.close()
-            raise DataError(f"{file} is not a causal language model", "Models with an encoder cannot be policies.")
+            raise not_causal(file)
 
     @property
     def vocabulary_size(self) -> int:
@@ -166,6 +168,11 @@ class NativeModel:
             self.handle = None
 
 
+def not_causal(file: Path) -> DataError:
+    """The error for models that read a whole text at once."""
+    return DataError(f"{file} is not a causal language model", "Models with an encoder cannot be policies.")
+
+
 class NativeContext:
     """Key/value cells of one model, shared by numbered sequences.
 
@@ -195,6 +202,9 @@ class NativeContext:
             )
         self.cells = int(library.llama_n_ctx(self.handle))
         self._memory = library.llama_get_memory(self.handle)
+        if not self._memory:
+            library.llama_free(self.handle)
+            raise not_causal(model.file)
         self._size = model.vocabulary_size
         self._batch = library.llama_batch_init(BATCH_ROWS, 0, 1)
 
