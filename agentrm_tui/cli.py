@@ -40,19 +40,14 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-class Beam(click.ParamType[tuple[int, int]]):
-    """`W1xW2`, for example `5x5`."""
-
-    name = "W1xW2"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """Read two numbers of at least 1."""
-        if isinstance(value, tuple):
-            return value[0], value[1]
-        width, times, samples = str(value).lower().partition("x")
-        if not (times and width.isdecimal() and samples.isdecimal() and int(width) and int(samples)):
-            self.fail(f"{value!r} is not of the form 5x5 (beams kept x actions sampled from each)", param, ctx)
-        return int(width), int(samples)
+def read_beam(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """Read `W1xW2`, for example `5x5`: two numbers of at least 1."""
+    if value is None:
+        return None
+    width, times, samples = value.lower().partition("x")
+    if not (times and width.isdecimal() and samples.isdecimal() and int(width) and int(samples)):
+        raise click.BadParameter(f"{value[:40]!r} is not of the form 5x5 (beams kept x actions sampled from each)")
+    return int(width), int(samples)
 
 
 def playing_options(command: Function) -> Function:
@@ -72,7 +67,9 @@ def playing_options(command: Function) -> Function:
         click.option(
             "--aggregate", type=click.Choice(["last", "mean", "min", "sum"]), help="How best-of-n judges. [last]"
         ),
-        click.option("--beam", type=Beam(), metavar="W1xW2", help="Beams kept x actions sampled. [default: 5x5]"),
+        click.option(
+            "--beam", callback=read_beam, metavar="W1xW2", help="Beams kept x actions sampled. [default: 5x5]"
+        ),
         click.option("--iterations", type=click.IntRange(1), metavar="N", help="Of mcts. [default: 40]"),
         click.option("--simulations", type=click.IntRange(1), metavar="N", help="Rollouts a leaf of mcts. [1]"),
         click.option("--branching", type=click.IntRange(1), metavar="K", help="Actions an expansion of mcts. [5]"),

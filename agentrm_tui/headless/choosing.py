@@ -87,14 +87,14 @@ def make_plan(environment: str, choice: TaskChoice, search: SearchSettings, **fi
         tasks = choose_tasks(made, choice)
     finally:
         made.close()
-    fields["policy"] = fields.get("policy") or default_model(environment, "policy")
+    policy = fields.pop("policy", "") or default_model(environment, "policy")
+    parse_spec(policy, "policy")
+    reward = fields.pop("reward", "")
     if needs_reward(search):
-        fields["reward"] = fields.get("reward") or default_model(environment, "reward")
-    plan = RunPlan(environment=environment, tasks=tasks, search=search, **fields)
-    parse_spec(plan.policy, "policy")
-    if plan.reward:
-        parse_spec(plan.reward, "reward")
-    return plan
+        reward = reward or default_model(environment, "reward")
+    if reward:
+        parse_spec(reward, "reward")
+    return RunPlan(environment=environment, tasks=tasks, search=search, policy=policy, reward=reward, **fields)
 
 
 def demo_plan() -> RunPlan:
