@@ -47,15 +47,19 @@ class Blockworld(World):
     )
 
     def problem(self, level: Level, random: Random) -> Problem:
-        """Random towers to random towers; at least two of the wanted `on` relations are missing at first."""
+        """Random towers, or towers and a block in the hand, to random towers; two wanted relations or more are missing."""
         names = sorted(random.sample(_NAMES, level.size))
         while True:
             before, after = _towers(names, random), _towers(names, random)
+            # Some episodes begin with a block in the hand: more initial states for few blocks.
+            lifted = [random.choice(before).pop()] if random.random() < 0.4 else []
+            before = [tower for tower in before if tower]
             below = {(x, y) for tower in before for y, x in pairwise(tower)}
             wanted = [(x, y) for tower in after for y, x in pairwise(tower)]
             if len(set(wanted) - below) >= 2:
                 break
-        initial: list[Atom] = [("hand-empty",), *(("on", x, y) for x, y in below)]
+        initial: list[Atom] = [("holding", name) for name in lifted] or [("hand-empty",)]
+        initial += [("on", x, y) for x, y in below]
         for tower in before:
             initial += [("on-table", tower[0]), ("clear", tower[-1])]
         return make_problem(self, level, {"block": names}, initial, [Literal(("on", x, y)) for x, y in wanted])
