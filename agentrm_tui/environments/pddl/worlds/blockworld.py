@@ -47,7 +47,7 @@ class Blockworld(World):
     )
 
     def problem(self, level: Level, random: Random) -> Problem:
-        """Random towers, or towers and a block in the hand, to random towers; two wanted relations or more are missing."""
+        """Random towers (perhaps a block in the hand) to random towers; two or more wanted relations are missing."""
         names = sorted(random.sample(_NAMES, level.size))
         while True:
             before, after = _towers(names, random), _towers(names, random)
