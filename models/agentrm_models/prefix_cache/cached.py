@@ -1,0 +1,272 @@
+"""The prefix cache: each unique token goes through the layers once, whoever asks for it and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from agentrm_models.prefix_cache.branches import BranchBatch, BranchRow, Fed
+from agentrm_models.prefix_cache.kv_pool import CacheFullError, KVPool
+from agentrm_models.prefix_cache.layers import Layers
+from agentrm_models.prefix_cache.states import Architecture, Rows
+from agentrm_models.prefix_cache.token_trie import Slots, TokenTrie, TrieNode
+from agentrm_models.prefix_cache.tree_attention import ExtendPass
+from agentrm_models.prefix_cache.waves import forward_passes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+RAGGED = 1.25
+"""Prompts share a batch of branches while the longest is at most this many times the shortest."""
+
+
+class CachedBackend:
+    """Outputs for token sequences, with the states of everything read before kept in a trie.
+
+    Args:
+        parts: The model.
+        layers: How rows go through its layers.
+        limit_bytes: Size of the cache; 0 takes a share of the free memory. A single sequence that needs more gets it.
+    """
+
+    def __init__(self, parts: Architecture, layers: Layers, limit_bytes: int) -> None:
+        self._head: Any = parts.head
+        self._layers = layers
+        self._device = parts.model.device
+        self._pool = KVPool(layers.count, limit_bytes, self._device)
+        self._trie = TokenTrie(self._take, self._pool.give_back)
+        self._beyond_limit = False
+        self.computed = 0
+
+    def outputs(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """Outputs after the last token of each sequence; common beginnings are computed once.
+
+        Raises:
+            CacheFullError: Several sequences need more than the limit allows; fewer at a time will do.
+        """
+        with self._hold(sequences) as nodes:
+            return self.head_of(nodes)
+
+    def decode(self, prompts: Sequence[Sequence[int]], counts: Rows, limits: Rows) -> CachedDecoding:
+        """Start branches after prompts that are computed here as far as they are new."""
+        holding = self._hold(prompts)
+        return CachedDecoding(self, holding, holding.__enter__(), counts)
+
+    def head_of(self, nodes: list[TrieNode]) -> Tensor:
+        """Outputs at the ends of nodes."""
+        import torch
+
+        hidden = [node.hidden for node in nodes if node.hidden is not None]
+        assert len(hidden) == len(nodes)
+        with torch.inference_mode():
+            found: Tensor = self._head(torch.stack(hidden))
+        return found
+
+    def branch_batch(self, rows: list[BranchRow]) -> BranchBatch:
+        """A batch of branches over this cache."""
+        return BranchBatch(self._pool, self._layers.count, rows, self._device)
+
+    def step(self, ids: list[int], positions: list[int], attention: BranchPass) -> Tensor:
+        """Outputs after one more token of each branch."""
+        import torch
+
+        hidden = self._layers.forward(ids, positions, attention)
+        self.computed += len(ids)
+        with torch.inference_mode():
+            found: Tensor = self._head(hidden)
+        return found
+
+    def keep(self, batch: BranchBatch, rows: list[int]) -> None:
+        """Put the tokens fed to all branches of these rows into the trie, until the cache is full."""
+        import numpy as np
+        import torch
+
+        ends: list[TrieNode] = []
+        places: list[int] = []
+        slots: list[Slots] = []
+        try:
+            for row in rows:
+                home = batch.rows[row]
+                for tokens, columns in zip(home.tokens, home.columns, strict=True):
+                    end, made = self._trie.insert(tokens, home.prompt)
+                    ends.append(end)
+                    slots += [node.slots for node in made]
+                    new = sum(len(node.ids) for node in made)
+                    places += [batch.place_of(row, column) for column in columns[len(columns) - new :]]
+        except CacheFullError:
+            pass
+        if places:
+            to = torch.from_numpy(np.concatenate(slots)).to(self._device)
+            source = torch.tensor(places, device=self._device)
+            with torch.inference_mode():
+                for layer in range(self._layers.count):
+                    self._pool.write(layer, to, batch.fed_states(layer, source))
+        for end in ends:
+            for node in end.path():
+                node.state = "ready"
+
+    def clear(self) -> None:
+        """Forget everything; used after the check on load."""
+        self._trie.evict(self._pool.used)
+        self.computed = 0
+
+    def tokens_cached(self) -> int:
+        """Tokens whose states are held now."""
+        return self._pool.used
+
+    @contextmanager
+    def _hold(self, sequences: Sequence[Sequence[int]]) -> Iterator[list[TrieNode]]:
+        """Compute sequences as far as they are new; their states stay for the length of the block."""
+        nodes: list[TrieNode] = []
+        self._beyond_limit = len(sequences) == 1
+        try:
+            for sequence in sequences:
+                node, _ = self._trie.insert(sequence)
+                node.pins += 1
+                nodes.append(node)
+            self._compute(nodes)
+            self._beyond_limit = False
+            yield nodes
+        except BaseException:
+            self._trie.drop_unfinished()
+            raise
+        finally:
+            self._beyond_limit = False
+            for node in nodes:
+                node.pins -= 1
+
+    def _take(self, count: int) -> Slots:
+        missing = count - self._pool.room
+        if missing > 0 and self._trie.evict(missing) < missing and not self._beyond_limit:
+            raise CacheFullError
+        return self._pool.take(count)
+
+    def _compute(self, nodes: list[TrieNode]) -> None:
+        """Compute what is unfinished on the way to these nodes, and the last hidden state of each."""
+        for node in nodes:
+            if node.hidden is None and node.state == "ready":
+                if len(node.ids) > 1:
+                    self._trie.split(node, len(node.ids) - 1)
+                node.state = "again"
+        found = {id(step): step for node in nodes for step in node.path() if step.state != "ready"}
+        wanted = {id(node) for node in nodes}
+        for groups in forward_passes(list(found.values())):
+            order = [node for group in groups for node in group.nodes]
+            ids = [token for node in order for token in node.ids]
+            positions = [position for node in order for position in range(node.start, node.end)]
+            hidden = self._layers.forward(ids, positions, ExtendPass(self._pool, groups, self._device))
+            self.computed += len(ids)
+            self._finish(order, hidden, wanted)
+
+    def _finish(self, order: list[TrieNode], hidden: Tensor, wanted: set[int]) -> None:
+        import torch
+
+        row, rows, ends = 0, [], []
+        for node in order:
+            row += len(node.ids)
+            node.state = "ready"
+            if id(node) in wanted:
+                rows.append(row - 1)
+                ends.append(node)
+        if rows:
+            kept = hidden.index_select(0, torch.tensor(rows, device=hidden.device))
+            for node, state in zip(ends, kept.unbind(0), strict=True):
+                node.hidden = state
+
+
+class CachedDecoding:
+    """Branches after prompts held by the trie; what they were fed goes into the trie when they end.
+
+    Args:
+        holding: The open block that keeps the prompts' states.
+        prompts: The nodes at which the prompts end.
+    """
+
+    def __init__(
+        self, backend: CachedBackend, holding: AbstractContextManager[Any], prompts: list[TrieNode], counts: Rows
+    ) -> None:
+        self._backend = backend
+        self._holding = holding
+        self._whole = True
+        rows = [BranchRow(prompt, count) for prompt, count in zip(prompts, counts, strict=True)]
+        self._home = [(row, branch) for row, count in zip(rows, counts, strict=True) for branch in range(count)]
+        self._batches = [backend.branch_batch(batch) for batch in _alike(rows)]
+        self.first = backend.head_of(prompts)
+
+    def step(self, rows: Rows, tokens: Rows) -> Tensor:
+        """Feed one token to each of the branches."""
+        import torch
+
+        self._whole = False
+        fed: dict[int, list[tuple[int, int, int]]] = {id(row): [] for batch in self._batches for row in batch.rows}
+        for index, (branch, token) in enumerate(zip(rows, tokens, strict=True)):
+            home, number = self._home[branch]
+            fed[id(home)].append((number, token, index))
+        self._leave_out_ended(fed)
+        order: list[int] = []
+        ids: list[int] = []
+        positions: list[int] = []
+        parts: list[tuple[slice, BranchBatch]] = []
+        for batch in self._batches:
+            given = [(k, *one) for k, row in enumerate(batch.rows) for one in fed[id(row)]]
+            positions += batch.feed([Fed(row, branch, token) for row, branch, token, _ in given])
+            parts.append((slice(len(ids), len(ids) + len(given)), batch))
+            ids += [token for _, _, token, _ in given]
+            order += [index for _, _, _, index in given]
+        outputs = self._backend.step(ids, positions, BranchPass(parts))
+        self._whole = True
+        if order == list(range(len(order))):
+            return outputs
+        back = torch.empty(len(order), dtype=torch.long)
+        back[torch.tensor(order)] = torch.arange(len(order))
+        return outputs.index_select(0, back.to(outputs.device))
+
+    def close(self) -> None:
+        """Keep what was fed, as far as the cache has room, and let the prompts go."""
+        try:
+            if self._whole:
+                for batch in self._batches:
+                    self._backend.keep(batch, list(range(len(batch.rows))))
+        finally:
+            self._batches = []
+            self._holding.__exit__(None, None, None)
+
+    def _leave_out_ended(self, fed: dict[int, list[tuple[int, int, int]]]) -> None:
+        """Drop rows all of whose branches have ended, once they are half of their batch."""
+        batches = []
+        for batch in self._batches:
+            live = [k for k, row in enumerate(batch.rows) if fed[id(row)]]
+            if 2 * len(live) <= len(batch.rows):
+                self._backend.keep(batch, [k for k, row in enumerate(batch.rows) if not fed[id(row)]])
+                if not live:
+                    continue
+                batch.keep(live)
+            batches.append(batch)
+        self._batches = batches
+
+
+class BranchPass:
+    """One token for each live branch; each batch attends by itself."""
+
+    def __init__(self, parts: list[tuple[slice, BranchBatch]]) -> None:
+        self._parts = parts
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
+        """See `AttentionPass`."""
+        import torch
+
+        found = [batch.attend(layer, query[rows], key[rows], value[rows], scaling) for rows, batch in self._parts]
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+
+def _alike(rows: list[BranchRow]) -> list[list[BranchRow]]:
+    """Rows of similar length and width together, in an order that depends on the lengths only."""
+    batches: list[list[BranchRow]] = []
+    for row in sorted(rows, key=lambda row: (len(row.tokens), row.prompt.end)):
+        first = batches[-1][0] if batches else None
+        if first and row.prompt.end <= RAGGED * first.prompt.end + 32 and len(row.tokens) == len(first.tokens):
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+    return batches

@@ -1,0 +1,100 @@
+"""The memory of the prefix cache: one slot for each token, in every layer."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agentrm_models.prefix_cache.token_trie import Slots
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FIRST_SLOTS = 2_048
+LARGEST_DEFAULT = 2 << 30
+"""Bytes of the cache at most, where nobody sets a limit."""
+
+
+class CacheFullError(MemoryError):
+    """What is in use at once exceeds the limit."""
+
+
+class KVPool:
+    """Keys and values of cached tokens; grows by doubling up to a limit in bytes.
+
+    Each layer is a tensor (slots, 2, key/value heads, head width): all that a token has in a layer lies together, so
+    that gathering a history copies whole rows.
+
+    Args:
+        layers: Layers of the model.
+        limit_bytes: Largest size; 0 takes a quarter of the memory that is free, 2 GiB at most.
+    """
+
+    def __init__(self, layers: int, limit_bytes: int, device: Any) -> None:
+        self._stores: list[Tensor | None] = [None] * layers
+        self._limit = limit_bytes or default_limit(device)
+        self._free = np.empty(0, np.int64)
+        self._slots = 0
+        self._token_bytes = 0
+        self.used = 0
+
+    @property
+    def room(self) -> int:
+        """Tokens that still fit under the limit."""
+        if not self._token_bytes:
+            return max(self._limit // (1 << 16), FIRST_SLOTS) - self.used
+        return self._limit // self._token_bytes - self.used
+
+    def take(self, count: int) -> Slots:
+        """Slots for so many tokens; grows the stores where needed, beyond the limit too (the caller heeds `room`)."""
+        if count > len(self._free):
+            self._grow(self._slots + count - len(self._free))
+        taken, self._free = self._free[:count], self._free[count:]
+        self.used += count
+        return taken
+
+    def give_back(self, slots: Slots) -> None:
+        """Slots whose tokens are forgotten."""
+        self._free = np.concatenate([slots, self._free])
+        self.used -= len(slots)
+
+    def layer(self, index: int, key: Tensor) -> Tensor:
+        """The store of a layer (slots, 2, heads, width); made on first use, shaped for keys (tokens, heads, width)."""
+        store = self._stores[index]
+        if store is None or store.shape[0] < self._slots:
+            fresh = key.new_empty((self._slots, 2, *key.shape[1:]))
+            if store is None:
+                self._token_bytes += fresh[0].numel() * fresh.element_size()
+            else:
+                fresh[: store.shape[0]] = store
+            self._stores[index] = store = fresh
+        return store
+
+    def write(self, index: int, slots: Tensor, states: Tensor) -> None:
+        """Store states (tokens, 2, heads, width) of a layer."""
+        self.layer(index, states[:, 0]).index_copy_(0, slots, states)
+
+    def _grow(self, least: int) -> None:
+        slots = max(FIRST_SLOTS, self._slots)
+        while slots < least:
+            slots *= 2
+        if self._token_bytes:
+            slots = max(least, min(slots, self._limit // self._token_bytes))
+        self._free = np.concatenate([self._free, np.arange(self._slots, slots)])
+        self._slots = slots
+
+
+def default_limit(device: Any) -> int:
+    """A quarter of the free memory of a device in bytes, 2 GiB at most."""
+    import torch
+
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    else:
+        try:
+            free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (ValueError, OSError, AttributeError):
+            free = LARGEST_DEFAULT * 4
+    return min(free // 4, LARGEST_DEFAULT)

@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_models import tiny_policy_model, tiny_reward_model, tiny_tokenizer
+
+from agentrm_models.chat import ChatEncoder
+from agentrm_models.messages import Conversation, Message
+from agentrm_models.policies.base import Decoding, NoiseKey, ProposeRequest
+from agentrm_models.policies.transformers import TransformersPolicy
+from agentrm_models.prefix_cache.backends import choose_backend
+from agentrm_models.prefix_cache.cached import CachedBackend
+from agentrm_models.prefix_cache.states import architecture_of
+from agentrm_models.prefix_cache.uncached import UncachedBackend
+from agentrm_models.rewards.base import ScoreGroup
+from agentrm_models.rewards.explicit import ExplicitReward
+
+TOKENIZER = tiny_tokenizer()
+VOCABULARY = 300
+Tree = list[list[int]]
+
+
+def backends(family: str = "llama", reward: bool = False, limit: int = 0) -> tuple[CachedBackend, UncachedBackend]:
+    parts = architecture_of(tiny_reward_model(family) if reward else tiny_policy_model(family))
+    cached, notice = choose_backend(parts, limit, True)
+    assert isinstance(cached, CachedBackend), notice
+    return cached, UncachedBackend(parts)
+
+
+MODELS = {family: backends(family, reward=True) for family in ("llama", "qwen2", "gpt2")}
+
+
+def random_tree(seed: int, sequences: int, longest: int) -> Tree:
+    """Sequences that fork from each other anywhere, some of them beginnings of others, some twice."""
+    draw = random.Random(seed)
+    tree: Tree = [[draw.randrange(VOCABULARY) for _ in range(draw.randint(1, longest))]]
+    for _ in range(sequences - 1):
+        stem = draw.choice(tree)
+        kept = stem[: draw.randint(0, len(stem))]
+        tree.append(kept + [draw.randrange(VOCABULARY) for _ in range(draw.randint(0 if kept else 1, longest))])
+    return tree
+
+
+def assert_same(cached: CachedBackend, plain: UncachedBackend, batch: Tree) -> None:
+    found, expected = cached.outputs(batch), plain.outputs(batch)
+    assert torch.allclose(found, expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2"])
+@given(seed=st.integers(0, 10**6), calls=st.integers(1, 3))
+@settings(max_examples=12)
+def test_cached_scores_equal_uncached_ones_on_random_trees(family: str, seed: int, calls: int) -> None:
+    cached, plain = MODELS[family]
+    tree = random_tree(seed, 8, 30)
+    for call in range(calls):
+        assert_same(cached, plain, tree[call::calls] or tree[:1])
+    assert_same(cached, plain, tree)
+
+
+def test_each_token_of_a_tree_is_computed_once() -> None:
+    cached, _ = backends(reward=True)
+    stem, replies = list(range(40)), [[100 + k] * 5 for k in range(6)]
+    cached.outputs([stem + reply for reply in replies])
+    assert cached.computed == 40 + 6 * 5
+    cached.outputs([stem + replies[2] + [7, 8, 9], stem + replies[4] + [7, 8]])
+    assert cached.computed == 40 + 6 * 5 + 5
+    cached.outputs([stem + reply for reply in replies])
+    assert cached.computed == 40 + 6 * 5 + 5
+    cached.outputs([stem])
+    assert cached.computed == 40 + 6 * 5 + 6  # the last token again: nobody had asked for its output
+
+
+@pytest.mark.parametrize("reward", [True, False])
+def test_long_texts_and_wide_trees_are_computed_in_pieces(reward: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    from agentrm_models.prefix_cache import token_trie, waves
+
+    monkeypatch.setattr(token_trie, "LONGEST_EDGE", 16)
+    monkeypatch.setattr(waves, "GROUP_TOKENS", 24)
+    monkeypatch.setattr(waves, "FORWARD_TOKENS", 40)
+    cached, plain = backends(reward=reward)
+    for seed in range(6):
+        assert_same(cached, plain, random_tree(seed, 10, 60))
+
+
+def test_a_small_limit_evicts_and_changes_nothing() -> None:
+    token = 2 * 2 * 2 * 8 * 4  # layers, keys and values, heads, width, bytes
+    cached, plain = backends(reward=True, limit=120 * token)
+    evicted = 0
+    for seed in range(12):
+        for sequence in random_tree(seed, 4, 50):
+            before = cached.tokens_cached()
+            assert_same(cached, plain, [sequence])
+            evicted += cached.tokens_cached() < before
+            assert cached.tokens_cached() <= max(120, len(sequence))
+    assert evicted > 0
+    stem = list(range(40))
+    assert_same(cached, plain, [stem])
+    computed = cached.computed
+    for k in range(5):
+        assert_same(cached, plain, [stem + [k] * 30])
+    assert cached.computed == computed + 5 * 30  # the stem was used each time, so it was never the one to go
+
+
+def test_a_batch_beyond_the_limit_is_halved() -> None:
+    token = 2 * 2 * 2 * 8 * 4
+    reward = ExplicitReward(tiny_reward_model(), TOKENIZER, cache_bytes=150 * token)
+    plain = ExplicitReward(tiny_reward_model(), TOKENIZER, use_cache=False)
+    items = tuple((Message("user", f"{k} " * 30), Message("assistant", "Action: go")) for k in range(6))
+    assert reward.score([ScoreGroup(items)])[0] == pytest.approx(plain.score([ScoreGroup(items)])[0], abs=1e-4)
+    policy = TransformersPolicy(tiny_policy_model().double(), TOKENIZER, cache_bytes=300 * token)
+    wide = TransformersPolicy(tiny_policy_model().double(), TOKENIZER)
+    requests = [ask(item[:1], 3, str(k)) for k, item in enumerate(items)]
+    found, expected = policy.propose(requests), wide.propose(requests)
+    assert [[one.text for one in some] for some in found] == [[one.text for one in some] for some in expected]
+
+
+class FakeInterruption(Exception):
+    pass
+
+
+def test_an_interrupted_pass_leaves_the_cache_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    cached, plain = backends(reward=True)
+    tree = random_tree(5, 6, 30)
+    cached.outputs(tree[:2])
+    forward = cached._layers.forward
+
+    def fail(*arguments: object) -> torch.Tensor:
+        raise FakeInterruption
+
+    monkeypatch.setattr(cached._layers, "forward", fail)
+    with pytest.raises(FakeInterruption):
+        cached.outputs(tree)
+    monkeypatch.setattr(cached._layers, "forward", forward)
+    assert_same(cached, plain, tree)
+
+
+def test_branches_of_ragged_prompts_equal_whole_sequences() -> None:
+    cached, plain = backends()
+    draw = random.Random(1)
+    prompts = [[draw.randrange(VOCABULARY) for _ in range(length)] for length in (70, 5, 64, 30, 5, 120)]
+    prompts.append(prompts[0][:40] + prompts[1])
+    counts = [3, 1, 3, 7, 1, 2, 3]
+    decoding = cached.decode(prompts, counts, [40] * len(prompts))
+    home = [k for k, count in enumerate(counts) for _ in range(count)]
+    written = [list(prompts[k]) for k in home]
+    assert torch.allclose(decoding.first, plain.outputs(prompts), atol=1e-4)
+    live = list(range(len(home)))
+    for position in range(40):
+        live = [row for row in live if draw.random() > 0.06] or live[:1]
+        tokens = [draw.randrange(VOCABULARY) for _ in live]
+        for row, token in zip(live, tokens, strict=True):
+            written[row].append(token)
+        found = decoding.step(live, tokens)
+        if position % 6 == 0:
+            assert torch.allclose(found, plain.outputs([written[row] for row in live]), atol=1e-4)
+    decoding.close()
+    computed = cached.computed
+    assert_same(cached, plain, written)
+    assert cached.computed <= computed + len(written)  # at most the last token of each again
+
+
+def ask(chat: Conversation, n: int, node: str, max_tokens: int = 10, temperature: float = 1.0) -> ProposeRequest:
+    return ProposeRequest(chat, n, Decoding(temperature, 1.0, max_tokens), NoiseKey(1, "task", node))
+
+
+def test_samples_follow_the_law_of_one_by_one_sampling() -> None:
+    """Chi-square of the first two sampled tokens against the model's own probabilities."""
+    tokenizer = tiny_tokenizer(size=262)
+    model = tiny_policy_model(vocabulary=len(tokenizer))
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "embed" in name:
+                weight[8:] = 0  # leaves mass on a few tokens
+                weight *= 3
+    policy = TransformersPolicy(model, tokenizer, stop_after_action=False)
+    chat = (Message("user", "go"),)
+    encoder = ChatEncoder(tokenizer)
+    prompt = encoder.ids(chat, True)
+    with torch.inference_mode():
+        first = torch.softmax(model(torch.tensor([prompt])).logits[0, -1].double(), -1)
+    n = 4000
+    texts = [one.text for one in policy.propose([ask(chat, n, "0", max_tokens=1)])[0]]
+    by_text: dict[str, float] = {}
+    for token, share in enumerate(first.tolist()):
+        text = encoder.decode([token])
+        by_text[text] = by_text.get(text, 0.0) + share
+    likely = [text for text, share in by_text.items() if share * n >= 10]
+    seen = {text: texts.count(text) for text in likely}
+    rest = n - sum(by_text[text] * n for text in likely)
+    chi_square = sum((seen[text] - by_text[text] * n) ** 2 / (by_text[text] * n) for text in likely)
+    chi_square += (n - sum(seen.values()) - rest) ** 2 / max(rest, 1.0)
+    freedom = len(likely)
+    assert freedom >= 3
+    assert chi_square < freedom + 4 * (2 * freedom) ** 0.5
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_beam_episode_computes_each_unique_token_once(family: str) -> None:
+    """Five beams of five candidates, six steps: tokens computed / unique tokens <= 1.05, for policy and reward."""
+    policy = TransformersPolicy(tiny_policy_model(family, seed=3), TOKENIZER)
+    reward = ExplicitReward(tiny_reward_model(family), TOKENIZER)
+    plain = ExplicitReward(tiny_reward_model(family), TOKENIZER, use_cache=False)
+    assert policy.notice == reward.notice == ""
+    beams: list[Conversation] = [(Message("system", "Play."), Message("user", "Goal: the red key."))]
+    for step in range(6):
+        requests = [ask(beam, 25 // len(beams), f"{step}.{k}") for k, beam in enumerate(beams)]
+        found = policy.propose(requests)
+        candidates = [
+            (*beam, Message("assistant", one.text)) for beam, some in zip(beams, found, strict=True) for one in some
+        ]
+        scores = reward.score([ScoreGroup(tuple(candidates))])[0]
+        expected = plain.score([ScoreGroup(tuple(candidates))])[0]
+        assert scores == pytest.approx(expected, abs=1e-4)
+        best = sorted(range(len(scores)), key=lambda k: -scores[k])[:5]
+        beams = [(*candidates[k], Message("user", f"You see {step} and {k}.")) for k in best]
+    for usage in (policy.usage, reward.usage):
+        assert usage.tokens_computed <= 1.05 * usage.tokens_unique
+    assert plain.usage.tokens_computed > 3 * reward.usage.tokens_computed
+
+
+def test_architectures_that_cannot_be_cached_are_named() -> None:
+    for family, word in (("gpt_neo", "own way"), ("mistral", "sliding")):
+        policy = TransformersPolicy(tiny_policy_model(family), TOKENIZER)
+        assert word in policy.notice and type(tiny_policy_model(family)).__name__ in policy.notice
+    for family in ("llama", "qwen2", "gpt2"):
+        assert TransformersPolicy(tiny_policy_model(family), TOKENIZER).notice == ""
+    scaled = {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}
+    assert TransformersPolicy(tiny_policy_model(rope_parameters=scaled), TOKENIZER).notice == ""
+    scaled["rope_type"] = "dynamic"
+    assert "dynamic" in TransformersPolicy(tiny_policy_model(rope_parameters=scaled), TOKENIZER).notice
+
+
+def test_the_model_object_keeps_its_own_attention() -> None:
+    model = tiny_policy_model()
+    before = model.config._attn_implementation
+    policy = TransformersPolicy(model, TOKENIZER)
+    policy.propose([ask((Message("user", "go"),), 2, "0")])
+    assert model.config._attn_implementation == before
+
+
+def test_sixteen_bit_models_rank_alike() -> None:
+    """bfloat16: the share of equally ranked pairs, cached against uncached, is near 1."""
+    model = tiny_reward_model().to(torch.bfloat16)
+    cached = ExplicitReward(model, TOKENIZER)
+    plain = ExplicitReward(model, TOKENIZER, use_cache=False)
+    history = (Message("user", "Goal: the red key."),)
+    items = tuple((*history, Message("assistant", f"Action: go {k} " * (k % 5 + 1))) for k in range(24))
+    left, right = (one.score([ScoreGroup(items)])[0] for one in (cached, plain))
+    pairs = [(i, j) for i in range(24) for j in range(i) if abs(right[i] - right[j]) > 0.02]
+    alike = sum((left[i] > left[j]) == (right[i] > right[j]) for i, j in pairs)
+    assert len(pairs) > 50
+    assert alike / len(pairs) >= 0.95
