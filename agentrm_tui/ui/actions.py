@@ -70,7 +70,7 @@ def _replayed(facts: Facts) -> bool:
 
 
 ACTIONS: tuple[Action, ...] = (
-    Action("pause", "space", "Pause", "Pause at the next token, or go on.", _driven, True),
+    Action("pause", "space", "Pause/go", "Pause at the next token, or go on.", _driven, True),
     Action("play", "space", "Play", "Play the recording, or stop.", _replayed, True, "Recording"),
     Action("step", "n", "Step", "Go on to the next request (propose, score, cut, act), then pause.", _driven, True),
     Action("step_environment", "N", "Act", "Go on until the environment has acted, then pause.", _driven, True),

@@ -15,6 +15,7 @@ from agentrm_models.errors import AgentRMError
 from agentrm_tui.engine.link import EngineLink
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.store import RunReader, runs_folder
+from agentrm_tui.ui import catalog
 from agentrm_tui.ui.palette import ActionCommands
 from agentrm_tui.ui.screens.episode import EpisodeScreen
 from agentrm_tui.ui.screens.launcher import Launcher
@@ -133,8 +134,7 @@ class AgentRMApp(App[int]):
         self.push_screen(EpisodeScreen(session, tick=self._ticking))
 
     def _open_launcher(self) -> None:
-        outside = self.surroundings
-        self.push_screen(Launcher(outside.runs_folder, outside.memory, outside.clock()))
+        self.push_screen(Launcher(self.surroundings))
 
     async def _start_engine(self, plan: RunPlan, resume: Path | None, paused: bool) -> Link | None:
         try:
@@ -167,6 +167,7 @@ def real_surroundings() -> Surroundings:
     return Surroundings(
         open_run=RunReader,
         start_engine=_start_engine,
+        describe=catalog.ask,
         clock=time.time,
         runs_folder=runs_folder(),
         memory=user_config_path("agentrm-tui") / "launcher.json",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -10,6 +10,7 @@ from agentrm_tui.engine.commands import Command, Phase, Status
 from agentrm_tui.runs import events as ev
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.search.tree import NodeId
+from agentrm_tui.ui.catalog import Offer
 from agentrm_tui.ui.feed import Feed, Reader, Snapshot
 
 
@@ -48,7 +49,8 @@ class Surroundings(NamedTuple):
 
     Attributes:
         open_run: Opens a run file for reading.
-        start_engine: Starts an engine on a plan, going on with a run file if one is given.
+        start_engine: Starts an engine on a plan, going on with a run file if one is given; paused if so asked.
+        describe: Tells what an environment offers, without importing it here.
         clock: Wall-clock seconds.
         runs_folder: Where run files lie.
         memory: File with the launcher's last choice.
@@ -56,6 +58,7 @@ class Surroundings(NamedTuple):
 
     open_run: Callable[[Path], Reader]
     start_engine: Callable[[RunPlan, Path | None, bool], Link]
+    describe: Callable[[str], Awaitable[Offer]]
     clock: Callable[[], float]
     runs_folder: Path
     memory: Path

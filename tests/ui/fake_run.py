@@ -15,6 +15,8 @@ from agentrm_tui.replies import format_reply
 from agentrm_tui.runs import events as ev
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.search.settings import SearchSettings
+from agentrm_tui.ui.catalog import Offer
+from agentrm_tui.ui.session import Surroundings
 
 MAZE = (
     "█████████████",
@@ -239,6 +241,30 @@ class FakeEngineLink:
     def close(self) -> None:
         self.closed = True
         self.alive = False
+
+
+async def describe(name: str) -> Offer:
+    """What the maze offers, without asking a child process."""
+    levels = ("lmrl", "maze-4", "maze-5", "maze-6")
+    return Offer(name, "Find the goal of a maze from its position and the walls around you.", levels, levels[1:])
+
+
+def surroundings(
+    events: list[ev.AnyEvent] | FakeReader,
+    link: FakeEngineLink | None = None,
+    folder: Path = Path("/nonexistent"),
+    clock: FakeClock | None = None,
+) -> Surroundings:
+    """All that the app needs from outside, faked."""
+    reader = events if isinstance(events, FakeReader) else FakeReader(events)
+    return Surroundings(
+        open_run=lambda path: reader,
+        start_engine=lambda plan, resume, paused: link or FakeEngineLink(),
+        describe=describe,
+        clock=clock or FakeClock(),
+        runs_folder=folder,
+        memory=folder / "launcher.json",
+    )
 
 
 def fake_plan() -> RunPlan:

@@ -64,15 +64,15 @@ class EpisodeScreen(EpisodePanes):
         if node.done:
             self.notify("The episode has ended there: select an earlier node.", severity="warning")
             return
-        status = self.snapshot.status if self.snapshot is not None else None
-        actions = status.actions.get(node.id, ()) if status is not None and status.episode in ("", view.id) else ()
+        valid = self.actions.get((view.id, node.id), ())
+        proposed = tuple(dict.fromkeys(child.action for child in view.tree.children(node.id) if child.action))
 
         def answer(reply: str | None) -> None:
             if reply is not None:
                 self.session.send(Override(node.id, reply, view.id))
                 self.selected = None
 
-        self.app.push_screen(MoveScreen(node.depth, node.observation or "", actions), answer)
+        self.app.push_screen(MoveScreen(node.depth, node.observation or "", valid, proposed), answer)
 
     def action_unprune(self) -> None:
         """Keep the selected node that was cut."""

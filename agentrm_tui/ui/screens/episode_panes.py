@@ -31,7 +31,13 @@ WIDE, BROAD, TALL = 100, 160, 30
 
 
 class EpisodePanes(Screen[None]):
-    """Polls the session on a timer and hands one view to all panes."""
+    """Polls the session on a timer and hands one view to all panes.
+
+    Attributes:
+        selected: The node that the person selected; None follows the best path.
+        episode: The episode that the person wants to see; empty follows the newest.
+        actions: Valid actions by episode and node, as far as the engine has told them.
+    """
 
     AUTO_FOCUS: ClassVar[str | None] = "#candidates"
 
@@ -45,6 +51,7 @@ class EpisodePanes(Screen[None]):
         self.selected: NodeId | None = None
         self.episode = ""
         self.facts = Facts()
+        self.actions: dict[tuple[str, NodeId], tuple[str, ...]] = {}
         self._ticking = tick
         self._drawn: tuple[object, ...] = ()
         self._faults = 0
@@ -90,6 +97,9 @@ class EpisodePanes(Screen[None]):
             self.app.exit(error.exit_code, message=str(error))
             return
         self.snapshot = snapshot
+        if snapshot.status is not None:
+            for node, actions in snapshot.status.actions.items():
+                self.actions[snapshot.status.episode, node] = actions
         if self._opened_at is None:
             self._opened_at = snapshot.now
         with self.app.batch_update():

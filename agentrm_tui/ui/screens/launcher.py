@@ -24,7 +24,7 @@ from agentrm_tui.environments.registry import environment_names
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.store import RunSummary, list_runs
 from agentrm_tui.search.settings import ALGORITHMS, Algorithm
-from agentrm_tui.ui import catalog
+from agentrm_tui.ui.catalog import Offer
 from agentrm_tui.ui.choices import (
     MIX,
     NUMBER_NAMES,
@@ -37,6 +37,7 @@ from agentrm_tui.ui.choices import (
     save_choices,
     suggest,
 )
+from agentrm_tui.ui.session import Surroundings
 from agentrm_tui.ui.text import fit, number, one_line
 from agentrm_tui.ui.widgets.bars import search_words
 
@@ -83,12 +84,12 @@ class Launcher(Screen[None]):
             self.path = path
             super().__init__()
 
-    def __init__(self, runs_folder: Path, memory: Path, now: float) -> None:
+    def __init__(self, surroundings: Surroundings) -> None:
         super().__init__()
         self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
-        self._runs_folder, self._memory, self._now = runs_folder, memory, now
-        self._choices = load_choices(memory)
-        self._offer: catalog.Offer | None = None
+        self._outside = surroundings
+        self._choices = load_choices(surroundings.memory)
+        self._offer: Offer | None = None
         self._runs: list[RunSummary] = []
 
     def compose(self) -> ComposeResult:
@@ -154,7 +155,7 @@ class Launcher(Screen[None]):
     async def _describe(self, environment: str) -> None:
         levels = self.query_one("#level", Select)
         try:
-            offer = await catalog.ask(environment)
+            offer = await self._outside.describe(environment)
         except AgentRMError as error:
             self.notify(str(error), severity="error", markup=False)
             return
@@ -167,7 +168,7 @@ class Launcher(Screen[None]):
     @work(thread=True, exclusive=True, group="runs")
     def load_runs(self) -> None:
         """List the recent runs."""
-        runs = list_runs(self._runs_folder)[:RUNS_SHOWN]
+        runs = list_runs(self._outside.runs_folder)[:RUNS_SHOWN]
         self.app.call_from_thread(self._show_runs, runs)
 
     def _show_runs(self, runs: list[RunSummary]) -> None:
@@ -175,7 +176,9 @@ class Launcher(Screen[None]):
         listed = self.query_one("#recent", OptionList)
         width = max(30, listed.scrollable_content_region.width - 2)
         listed.clear_options()
-        listed.add_options([Option(_run_line(run, self._now, width), id=str(n)) for n, run in enumerate(runs)])
+        listed.add_options(
+            [Option(_run_line(run, self._outside.clock(), width), id=str(n)) for n, run in enumerate(runs)]
+        )
         if not runs:
             listed.add_option(
                 Option(Content.styled("Runs appear here once there are some.", "$foreground 62%"), disabled=True)
@@ -241,12 +244,12 @@ class Launcher(Screen[None]):
     async def _start(self, *, paused: bool) -> None:
         try:
             choices = self._read()
-            offer = self._offer or await catalog.ask(choices.environment)
+            offer = self._offer or await self._outside.describe(choices.environment)
             plan = plan_from(choices, offer)
         except AgentRMError as error:
             self.notify(str(error), severity="error", markup=False)
             return
-        save_choices(self._memory, choices)
+        save_choices(self._outside.memory, choices)
         self._choices = choices
         self.post_message(self.Chosen(plan, paused))
 
@@ -281,7 +284,7 @@ class Launcher(Screen[None]):
         return value
 
 
-def _about(offer: catalog.Offer) -> Content:
+def _about(offer: Offer) -> Content:
     """What the environment is, and how much of it there is."""
     if not offer.procedural:
         size = f"{len(offer.tasks)} tasks"

@@ -24,7 +24,8 @@ class MoveScreen(ModalScreen[str | None]):
     Args:
         step: Number of the step after which the move is made.
         observation: What was seen there.
-        actions: Valid actions, where the environment offers them and the engine has told.
+        valid: Valid actions, where the environment offers them and the engine has told.
+        proposed: What the policy proposed there; offered where the valid actions are not known.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -33,9 +34,11 @@ class MoveScreen(ModalScreen[str | None]):
         Binding("up", "app.focus_previous", "Before", show=False),
     ]
 
-    def __init__(self, step: int, observation: str, actions: Sequence[str]) -> None:
+    def __init__(self, step: int, observation: str, valid: Sequence[str], proposed: Sequence[str]) -> None:
         super().__init__()
-        self._step, self._observation, self._actions = step, observation, tuple(actions)
+        self._step, self._observation = step, observation
+        self._actions = tuple(valid or proposed)
+        self._note = "Valid actions" if valid else "What the policy proposed there" if proposed else ""
 
     def compose(self) -> ComposeResult:
         """Observation, action, thought, and the valid actions that match what is typed."""
@@ -47,13 +50,16 @@ class MoveScreen(ModalScreen[str | None]):
             yield Input(placeholder="type an action, or pick one below", id="action", max_length=ACTION_LIMIT)
             yield Static("Thought (may stay empty)", markup=False, classes="label")
             yield Input(placeholder="why", id="thought", max_length=ACTION_LIMIT)
-            note = "Valid actions" if self._actions else "Valid actions are listed while the run is paused here."
-            yield Static(note, markup=False, classes="label")
+            yield Static(self._note, markup=False, classes="label", id="note")
             yield OptionList(*self._options(""), id="actions", markup=False)
 
     def on_mount(self) -> None:
         """Without any valid actions there is no list."""
+        self.query_one("#note").display = bool(self._actions)
         self.query_one(OptionList).display = bool(self._actions)
+        for entry in self.query(Input):
+            entry.cursor_blink = False
+        self.query_one(OptionList).highlighted = 0 if self._actions else None
         self.query_one("#action", Input).focus()
 
     @on(Input.Changed, "#action")
@@ -61,6 +67,7 @@ class MoveScreen(ModalScreen[str | None]):
         listed = self.query_one(OptionList)
         listed.clear_options()
         listed.add_options(self._options(event.value))
+        listed.highlighted = 0 if listed.option_count else None
 
     @on(Input.Submitted)
     def _entered(self) -> None:

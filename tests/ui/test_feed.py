@@ -1,0 +1,96 @@
+"""The feed: what a position means, that seeking equals reading, that playing keeps time by the clock it is given."""
+
+from __future__ import annotations
+
+import msgspec
+from fake_run import FakeClock, FakeReader, FakeRun, finished_run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentrm_tui.runs.state import RunState, apply
+from agentrm_tui.ui.feed import EVENTS_A_POLL, SHORTEST_WAIT, Feed
+
+EVENTS = finished_run()
+
+
+def state_after(count: int) -> bytes:
+    state = RunState()
+    for event in EVENTS[:count]:
+        apply(state, event)
+    return msgspec.json.encode(state)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.integers(-3, len(EVENTS) + 3), min_size=1, max_size=6))
+def test_seeking_gives_the_state_that_reading_gives(places: list[int]) -> None:
+    feed = Feed(FakeReader(EVENTS), FakeClock(), follow=False)
+    feed.poll()
+    for place in places:
+        feed.seek(place)
+        clamped = max(0, min(len(EVENTS), place))
+        assert feed.position == clamped
+        assert msgspec.json.encode(feed.state) == state_after(clamped)
+
+
+@settings(max_examples=20)
+@given(st.lists(st.integers(1, 7), max_size=8))
+def test_live_is_replay(pieces: list[int]) -> None:
+    reader = FakeReader([])
+    feed = Feed(reader, FakeClock(), follow=True)
+    given_out = 0
+    for piece in pieces:
+        reader.append(*EVENTS[given_out : given_out + piece])
+        given_out = min(len(EVENTS), given_out + piece)
+        snapshot = feed.poll()
+        assert snapshot.position == given_out
+        assert msgspec.json.encode(snapshot.state) == state_after(given_out)
+
+
+def test_a_long_file_is_applied_in_pieces() -> None:
+    run = FakeRun().start_episode()
+    for _ in range(EVENTS_A_POLL + 10):
+        run.act([], 1)
+    feed = Feed(FakeReader(run.events), FakeClock(), follow=True)
+    assert feed.poll().position == EVENTS_A_POLL
+    assert feed.behind
+    assert feed.poll().position == len(run.events)
+
+
+def test_playing_follows_the_clock_and_the_speed() -> None:
+    clock = FakeClock()
+    feed = Feed(FakeReader(EVENTS), clock, follow=False)
+    feed.poll()
+    feed.play()
+    assert feed.poll().position == 1
+    clock.now += 0.1
+    assert feed.poll().position == 1
+    clock.now += 0.11
+    assert feed.poll().position == 2
+    feed.change_speed(1)
+    clock.now += 1.0
+    fast = feed.poll().position
+    assert 2 + 1.0 / 0.2 < fast <= 2 + 1.0 / (SHORTEST_WAIT / 2) + 1
+    clock.now += 1000
+    assert feed.poll().position == len(EVENTS)
+    assert not feed.playing
+    feed.play()
+    assert feed.position == 0
+
+
+def test_the_version_changes_with_the_state_only() -> None:
+    feed = Feed(FakeReader(EVENTS), FakeClock(), follow=False)
+    feed.poll()
+    feed.seek(5)
+    version = feed.poll().version
+    assert feed.poll().version == version
+    feed.seek(4)
+    assert feed.poll().version != version
+
+
+def test_time_goes_on_between_events_only_while_it_runs() -> None:
+    clock = FakeClock()
+    feed = Feed(FakeReader(EVENTS[:6]), clock, follow=True)
+    recorded = feed.poll().elapsed
+    clock.now += 5
+    assert feed.poll(running=True).elapsed == recorded + 5
+    assert feed.poll(running=False).elapsed == recorded

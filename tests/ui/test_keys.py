@@ -1,0 +1,385 @@
+"""Every key of the episode screen, pressed: what is sent to the engine, and what the screen shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from fake_run import FakeClock, FakeEngineLink, FakeReader, FakeRun, fake_plan, finished_run, running_run, surroundings
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from agentrm_tui.engine.commands import Command, Fork, Override, Pause, Resume, Rewind, Status, Step, Stop, Unprune
+from agentrm_tui.ui.actions import ACTIONS
+from agentrm_tui.ui.app import AgentRMApp
+from agentrm_tui.ui.screens.confirm import ConfirmScreen
+from agentrm_tui.ui.screens.episode import EpisodeScreen
+from agentrm_tui.ui.screens.help import HelpScreen
+from agentrm_tui.ui.screens.launcher import Launcher
+from agentrm_tui.ui.screens.move import MoveScreen
+from agentrm_tui.ui.widgets.candidates import Candidates
+from agentrm_tui.ui.widgets.search_tree import SearchTree
+
+RUNNING = Status("running", "generating", 12, 64, FakeClock().now - 1.2, "e0", "propose", ("0",))
+PAUSED = Status(
+    "paused", "", 0, 0, FakeClock().now - 5, "e0", "propose", ("0",), {"0": ("move up", "move down", "turn [red]")}
+)
+
+
+def live_app(link: FakeEngineLink, events: list | FakeReader | None = None) -> AgentRMApp:
+    return AgentRMApp(surroundings(events if events is not None else running_run(), link), plan=fake_plan(), tick=False)
+
+
+def replay_app(events: list | None = None) -> AgentRMApp:
+    return AgentRMApp(surroundings(events or finished_run()), replay=Path("x.jsonl"), tick=False)
+
+
+async def opened(pilot: Pilot) -> EpisodeScreen:
+    await pilot.pause()
+    await pilot.app.workers.wait_for_complete()
+    await pilot.pause()
+    screen = pilot.app.screen
+    assert isinstance(screen, EpisodeScreen)
+    return screen
+
+
+@pytest.mark.parametrize(
+    ("status", "key", "sent"),
+    [
+        (RUNNING, "space", [Pause()]),
+        (PAUSED, "space", [Resume()]),
+        (RUNNING, "n", [Step("request")]),
+        (PAUSED, "N", [Step("environment")]),
+        (RUNNING, "f", [Fork(to=25, episode="e0")]),
+    ],
+)
+async def test_keys_that_send_one_command(status: Status, key: str, sent: list[Command]) -> None:
+    link = FakeEngineLink(status)
+    app = live_app(link)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        assert len(screen.session.feed.events) == 26
+        await pilot.press(key)
+        assert link.sent == sent
+
+
+@pytest.mark.parametrize(("status", "extra"), [(RUNNING, [Resume()]), (PAUSED, [])])
+async def test_back_goes_to_the_step_before_and_keeps_going_if_it_was(status: Status, extra: list[Command]) -> None:
+    link = FakeEngineLink(status)
+    app = live_app(link)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        assert screen.view is not None
+        before = screen.view.tree[screen.view.path[-2]]
+        await pilot.press("b")
+        assert link.sent == [Rewind(before.acted_at, "e0"), *extra]
+
+
+async def test_back_goes_to_the_selected_node() -> None:
+    link = FakeEngineLink(PAUSED)
+    app = live_app(link)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        assert screen.view is not None
+        node = screen.view.tree[screen.view.path[2]]
+        screen.select(node.id)
+        await pilot.press("b")
+        assert link.sent == [Rewind(node.acted_at, "e0")]
+
+
+async def test_uncut_and_fork_act_on_the_selected_candidate() -> None:
+    link = FakeEngineLink(PAUSED)
+    app = live_app(link)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        await pilot.press("u")
+        assert link.sent == []
+        cut = next(row for row in screen.query_one(Candidates).rows if row.mark == "cut")
+        while screen.query_one(Candidates).cursor != cut.node:
+            await pilot.press("down")
+        await pilot.press("enter")
+        assert screen.selected == cut.node
+        await pilot.press("u", "f")
+        assert screen.view is not None
+        assert link.sent == [Unprune(cut.node, "e0"), Fork(screen.view.tree[cut.node].created, "e0")]
+
+
+async def test_a_typed_move_is_sent_as_a_reply() -> None:
+    link = FakeEngineLink(PAUSED)
+    app = live_app(link)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        screen.select("0")
+        await pilot.press("e")
+        assert isinstance(app.screen, MoveScreen)
+        await pilot.press(*"go [red]")
+        app.screen.query_one("#thought", Input).value = "because"
+        await pilot.press("enter")
+        assert link.sent == [Override("0", "Thought: because\nAction: go [red]", "e0")]
+
+
+async def test_a_valid_action_can_be_picked() -> None:
+    link = FakeEngineLink(PAUSED)
+    app = live_app(link)
+    async with app.run_test(size=(80, 24)) as pilot:
+        (await opened(pilot)).select("0")
+        await pilot.press("e", *"TURN", "tab", "tab", "enter")
+        await pilot.pause()
+        assert link.sent == [Override("0", "Action: turn [red]", "e0")]
+
+
+async def test_leaving_a_move_sends_nothing() -> None:
+    link = FakeEngineLink(PAUSED)
+    app = live_app(link)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await pilot.press("e", *"q?n", "escape")
+        assert link.sent == []
+        assert isinstance(app.screen, EpisodeScreen)
+
+
+async def test_quitting_a_run_asks_and_stops_the_engine() -> None:
+    link = FakeEngineLink(RUNNING)
+    app = live_app(link)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await pilot.press("q")
+        assert isinstance(app.screen, ConfirmScreen)
+        await pilot.press("n")
+        assert link.sent == []
+        await pilot.press("q", "y")
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        assert link.sent == [Stop()]
+        assert link.closed
+    assert app.return_value == 0
+
+
+async def test_a_dead_engine_is_told_and_started_again_on_its_file() -> None:
+    dead, fresh = FakeEngineLink(RUNNING), FakeEngineLink(PAUSED)
+    started: list[tuple[object, ...]] = []
+    reader = FakeReader(running_run())
+
+    def start(plan: object, resume: Path | None, paused: bool) -> FakeEngineLink:
+        started.append((resume, paused))
+        return dead if len(started) == 1 else fresh
+
+    outside = surroundings(reader)._replace(start_engine=start)
+    app = AgentRMApp(outside, plan=fake_plan(), tick=False)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        dead.alive = False
+        screen.refresh_run()
+        assert screen.facts.dead
+        await pilot.press("space", "n")
+        assert dead.sent == []
+        reader.append(*running_run())
+        await pilot.press("r")
+        again = await opened(pilot)
+        assert again is not screen
+        assert again.session.link is fresh
+    assert started == [(None, False), (dead.run_path, True)]
+
+
+async def test_panes_by_tab_and_number() -> None:
+    app = live_app(FakeEngineLink(PAUSED))
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        seen = [screen.current_pane]
+        for key in ("tab", "tab", "shift+tab", "4", "5", "1", "3", "2"):
+            await pilot.press(key)
+            seen.append(screen.current_pane)
+        assert seen == [
+            "candidates",
+            "tree",
+            "transcript",
+            "tree",
+            "picture",
+            "values",
+            "candidates",
+            "transcript",
+            "tree",
+        ]
+        shown = [
+            pane
+            for pane in ("candidates", "tree", "transcript", "picture", "values")
+            if screen.query_one(f"#{pane}").region
+        ]
+        assert shown == ["tree"]
+
+
+async def test_the_tree_selects_and_escape_follows_again() -> None:
+    app = live_app(FakeEngineLink(PAUSED))
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        await pilot.press("2", "up", "enter")
+        tree = screen.query_one(SearchTree)
+        assert tree.cursor_node is not None
+        assert screen.selected == tree.cursor_node.data
+        assert screen.view is not None
+        assert screen.view.focus == screen.selected
+        await pilot.press("escape")
+        assert screen.selected is None
+
+
+async def test_closing_and_opening_a_subtree() -> None:
+    app = live_app(FakeEngineLink(PAUSED))
+    async with app.run_test(size=(200, 60)) as pilot:
+        screen = await opened(pilot)
+        tree = screen.query_one(SearchTree)
+        tree.focus()
+        node = next(child for child in tree.root.children if child.is_expanded)
+        tree.move_cursor(node)
+        await pilot.press("minus")
+        assert not node.is_expanded
+        screen.select("0")
+        await pilot.pause()
+        assert not node.is_expanded
+        tree.move_cursor(node)
+        await pilot.press("plus")
+        assert node.is_expanded
+
+
+async def test_help_and_copy() -> None:
+    app = live_app(FakeEngineLink(PAUSED))
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        await pilot.press("3", "question_mark")
+        assert isinstance(app.screen, HelpScreen)
+        await pilot.press("escape")
+        screen.select("0.0")
+        await pilot.press("c")
+        assert screen.view is not None
+        node = screen.view.tree["0.0"]
+        assert app.clipboard.startswith(node.reply)
+
+
+async def test_the_recording_keys() -> None:
+    events = finished_run(tasks=2)
+    app = replay_app(events)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        feed = screen.session.feed
+        places = {}
+        for key in ("home", "right", "right", "left", "end", "left_square_bracket", "right_square_bracket"):
+            await pilot.press(key)
+            places[key] = feed.position
+        assert places["home"] == 0
+        assert places["left"] == 1
+        assert places["end"] == len(events)
+        first = max(number for number, event in enumerate(events) if event.episode == "e0")
+        second = max(number for number, event in enumerate(events) if event.episode == "e1")
+        assert places["left_square_bracket"] == first + 1
+        assert places["right_square_bracket"] == second + 1
+        await pilot.press("home", "shift+right")
+        assert type(events[feed.position - 1]).__name__ == "Acted"
+        there = feed.position
+        await pilot.press("shift+right", "shift+left")
+        assert feed.position == there
+        await pilot.press("comma", "comma")
+        assert feed.speed == 0.25
+        await pilot.press("full_stop", "full_stop", "full_stop")
+        assert feed.speed == 2.0
+        await pilot.press("home", "space")
+        assert feed.playing
+        await pilot.press("space")
+        assert not feed.playing
+        await pilot.press("n", "N", "b", "u", "f", "e")
+        assert app.screen is screen
+
+
+async def test_an_unfinished_recording_can_be_gone_on_with() -> None:
+    link = FakeEngineLink(PAUSED)
+    app = AgentRMApp(surroundings(FakeReader(running_run()), link), replay=Path("x.jsonl"), tick=False)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        await pilot.press("r")
+        again = await opened(pilot)
+        assert again is not screen
+        assert again.session.live
+
+
+async def test_episodes_of_a_live_run_can_be_switched() -> None:
+    run = FakeRun(tasks=2).load().start_episode(0).beam(3).start_episode(1).beam(2, finish=False)
+    app = live_app(FakeEngineLink(RUNNING), run.events)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        assert screen.view is not None
+        assert screen.view.id == "e1"
+        await pilot.press("left_square_bracket")
+        assert screen.view.id == "e0"
+        await pilot.press("right_square_bracket")
+        assert screen.view.id == "e1"
+
+
+async def test_a_new_event_moves_the_live_screen_and_not_the_selection() -> None:
+    whole = running_run()
+    reader = FakeReader(whole[:12])
+    app = live_app(FakeEngineLink(RUNNING), reader)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        screen.select("0.0")
+        reader.append(*whole[12:])
+        screen.refresh_run()
+        assert screen.session.feed.position == len(whole)
+        assert screen.selected == "0.0"
+
+
+async def test_the_palette_offers_only_what_applies() -> None:
+    from agentrm_tui.ui.palette import ActionCommands
+
+    app = replay_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        names = [item.name for item in ActionCommands(screen)._offered()]
+        assert any("Play the recording" in name for name in names)
+        assert not any("Pause at the next token" in name for name in names)
+        await pilot.press("ctrl+p")
+        await pilot.pause()
+        assert type(app.screen).__name__ == "CommandPalette"
+
+
+async def test_the_launcher_starts_what_is_filled_in(tmp_path: Path) -> None:
+    plans = []
+
+    def start(plan: object, resume: Path | None, paused: bool) -> FakeEngineLink:
+        plans.append((plan, paused))
+        return FakeEngineLink(PAUSED)
+
+    outside = surroundings(running_run(), folder=tmp_path)._replace(start_engine=start)
+    app = AgentRMApp(outside, tick=False)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        await app.workers.wait_for_complete()
+        assert isinstance(app.screen, Launcher)
+        app.screen.query_one("#policy", Input).value = "expert"
+        app.screen.query_one("#episodes", Input).value = "2"
+        await pilot.press("ctrl+s")
+        await opened(pilot)
+    (plan, paused) = plans[0]
+    assert not paused
+    assert (plan.policy, plan.search.algorithm) == ("expert", "beam")
+    assert plan.tasks == ("maze-4:9000000", "maze-5:9000001")
+    remembered = msgspec.json.decode((tmp_path / "launcher.json").read_bytes())
+    assert remembered["policy"] == "expert"
+
+
+async def test_the_launcher_refuses_a_wrong_number(tmp_path: Path) -> None:
+    app = AgentRMApp(surroundings([], folder=tmp_path), tick=False)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        await app.workers.wait_for_complete()
+        app.screen.query_one("#seed", Input).value = "-3"
+        await pilot.press("ctrl+s")
+        await app.workers.wait_for_complete()
+        assert isinstance(app.screen, Launcher)
+        assert any("not a whole number" in item.message for item in app._notifications)
+
+
+def test_keys_and_names_are_unique_where_they_could_both_apply() -> None:
+    assert len({action.id for action in ACTIONS}) == len(ACTIONS)
+    pairs = [(action.key, action.group == "Recording") for action in ACTIONS]
+    assert len(set(pairs)) == len(pairs)
+    for action in ACTIONS:
+        assert hasattr(EpisodeScreen, "action_" + action.id.partition("(")[0]), action.id

@@ -1,0 +1,127 @@
+"""Views of hand-made episodes: marks, order, regret, and what a selection changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fake_run import FakeRun, finished_run, running_run, surroundings
+
+from agentrm_tui.runs import events as ev
+from agentrm_tui.runs.state import EpisodeState, RunState, apply
+from agentrm_tui.ui.app import AgentRMApp
+from agentrm_tui.ui.screens.episode import EpisodeScreen
+from agentrm_tui.ui.views import ValueRange, view_episode
+from agentrm_tui.ui.widgets.search_tree import OPEN_NODES, SearchTree
+from agentrm_tui.ui.widgets.value_plot import plot
+
+
+def episode_of(events: list[ev.AnyEvent]) -> EpisodeState:
+    state = RunState()
+    for event in events:
+        apply(state, event)
+    assert state.current is not None
+    return state.current
+
+
+def two_steps() -> FakeRun:
+    """Two children of the root (0.6 and 0.4, the second cut); two of the first (0.3, 0.5)."""
+    run = FakeRun().start_episode()
+    run.score(run.propose(["0"], 2), [0.6, 0.4])
+    run.add(ev.Pruned(episode="e0", nodes=("0.1",), why="outside the best 1", margins=(-0.2,)))
+    run.act(["0.0"], 1)
+    run.score(run.propose(["0.0"], 2), [0.3, 0.5])
+    return run
+
+
+def test_the_best_path_is_followed_and_the_table_is_sorted() -> None:
+    view = view_episode(episode_of(two_steps().events), None)
+    assert view.path == ("0", "0.0", "0.0.1")
+    assert [(row.node, row.mark, row.reward) for row in view.candidates] == [
+        ("0.0.1", "judged", 0.5),
+        ("0.0.0", "judged", 0.3),
+    ]
+    assert [(step.step, step.value, step.best_other) for step in view.values] == [(1, 0.6, 0.4), (2, 0.5, 0.3)]
+    assert [step.regret for step in view.values] == [0.0, 0.0]
+
+
+def test_a_selection_shows_its_siblings_its_path_and_its_regret() -> None:
+    view = view_episode(episode_of(two_steps().events), "0.1")
+    assert view.path == ("0", "0.1")
+    assert [(row.node, row.mark) for row in view.candidates] == [("0.0", "kept"), ("0.1", "cut")]
+    assert view.candidates[1].why == "outside the best 1"
+    assert round(view.values[0].regret, 6) == 0.2
+
+
+def test_the_chosen_path_is_marked() -> None:
+    run = two_steps()
+    run.add(ev.Chosen(episode="e0", node="0.0.1", final=True))
+    view = view_episode(episode_of(run.events), None)
+    assert [turn.mark for turn in view.transcript[1:]] == ["chosen", "chosen"]
+    assert view.candidates[0].mark == "chosen"
+
+
+def test_values_outside_0_to_1_get_their_own_scale() -> None:
+    run = FakeRun().start_episode()
+    run.score(run.propose(["0"], 2), [-3.0, 5.0])
+    scale = view_episode(episode_of(run.events), None).scale
+    assert scale == ValueRange(-3.0, 5.0)
+    assert scale.share(1.0) == 0.5
+
+
+def test_the_plot_draws_every_step_of_the_path() -> None:
+    view = view_episode(episode_of(finished_run()), None)
+    lines = ["".join(text for text, _ in line) for line in plot(view.values, view.scale, 60, 10)]
+    assert {len(line) for line in lines} == {60}
+    assert sum(line.count("●") + line.count("◉") for line in lines) == len(view.values)
+
+
+def long_run(nodes: int) -> list[ev.AnyEvent]:
+    run = FakeRun().load().start_episode()
+    beams, made, step = ["0"], 0, 0
+    while made < nodes:
+        step += 1
+        children = run.propose(beams, 20)
+        made += len(children)
+        run.score(children, [round(run.noise.random(), 3) for _ in children])
+        run.act(children, step)
+        keep = children[:: max(1, len(children) // 25)][:25]
+        cut = [node for node in children if node not in keep]
+        run.add(ev.Pruned(episode="e0", nodes=tuple(cut), why="outside the best 25"))
+        run.score(run.propose(cut[:3], 2, phase="rollout"), [0.1] * 6)
+        beams = keep
+    return run.events
+
+
+async def test_ten_thousand_nodes_cost_only_what_is_open() -> None:
+    app = AgentRMApp(surroundings(long_run(10_000)), replay=Path("x.jsonl"), tick=False)
+    async with app.run_test(size=(200, 60)) as pilot:
+        await pilot.pause()
+        screen = app.screen
+        assert isinstance(screen, EpisodeScreen)
+        assert screen.view is not None
+        assert len(screen.view.tree) > 10_000
+        tree = screen.query_one(SearchTree)
+        assert tree.built <= 3 * OPEN_NODES
+        for node_id, widget_node in tree._built.items():
+            if screen.view.tree[node_id].pruned:
+                assert not widget_node.is_expanded
+                assert not widget_node.children
+        before = screen.session.feed.position
+        await pilot.press("left", "2", "up", "up", "down")
+        assert screen.session.feed.position == before - 1
+        assert tree.built <= 3 * OPEN_NODES
+
+
+async def test_going_back_takes_nodes_out_of_the_tree() -> None:
+    app = AgentRMApp(surroundings(running_run()), replay=Path("x.jsonl"), tick=False)
+    async with app.run_test(size=(200, 60)) as pilot:
+        await pilot.pause()
+        screen = app.screen
+        assert isinstance(screen, EpisodeScreen)
+        tree = screen.query_one(SearchTree)
+        whole = tree.built
+        screen.session.feed.seek(8)
+        screen.refresh_run()
+        assert screen.view is not None
+        assert tree.built == len(screen.view.tree)
+        assert tree.built < whole
