@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from agentrm_models.errors import UsageError
 from agentrm_models.messages import PromptStyle
-from agentrm_tui.environments.babyai import expert, prompts
+from agentrm_tui.environments.babyai import prompts
 from agentrm_tui.environments.babyai.canvas import paint
+from agentrm_tui.environments.babyai.expert import Expert
 from agentrm_tui.environments.babyai.levels import EXCLUDED, LEVELS, MIX, generate
 from agentrm_tui.environments.babyai.macros import Plan, Planner
 from agentrm_tui.environments.babyai.mission import finished_share, is_lost, mission_parts, outcome, permits
@@ -156,9 +157,7 @@ class BabyAIEnvironment(BaseEnvironment):
 
     def snapshot(self) -> Snapshot:
         """Freeze the episode."""
-        return Snapshot(
-            self._running_task, self._world.save(), self._steps, self._invalid, self._score, self._done
-        )
+        return Snapshot(self._running_task, self._world.save(), self._steps, self._invalid, self._score, self._done)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to a frozen episode; one of another task is generated anew first."""
@@ -172,7 +171,7 @@ class BabyAIEnvironment(BaseEnvironment):
         """Thought and action of an expert that knows what the agent has seen; both empty after the end."""
         if self._done:
             return ("", "")
-        advice = expert.Expert(self._world, self._plans()).advise()
+        advice = Expert(self._world, self._plans(), LEVELS[self._running_task.level]).advise()
         return (advice.thought, advice.action)
 
     def picture(self) -> Picture:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from typing import NamedTuple
 
+from agentrm_tui.environments.babyai.levels import Level
 from agentrm_tui.environments.babyai.macros import Planner, neighbors
 from agentrm_tui.environments.babyai.mission import Part, mission_parts
 from agentrm_tui.environments.babyai.view import Known, label
@@ -34,10 +35,18 @@ class Way(NamedTuple):
 
 
 class Expert:
-    """Gives advice for one state of a world."""
+    """Gives advice for one state of a world.
 
-    def __init__(self, world: World, planner: Planner) -> None:
+    Attributes:
+        world: The world, not changed.
+        planner: The planner of the same state.
+        level: Its strictness decides whether other doors may be tried before something is moved out of the way.
+        names: The known things by number.
+    """
+
+    def __init__(self, world: World, planner: Planner, level: Level) -> None:
         self.world = world
+        self.level = level
         self.planner = planner
         self.names = {entry.thing: entry for entry in planner.known}
         self._prices, self._from = self._survey()
@@ -102,7 +111,7 @@ class Expert:
                 return self._step_out()
             name = self.names[door].name
             if is_open:
-                return Advice(f"The {name} is open, so close it to open it again.", f"close {name}")
+                return Advice(f"The {name} is open, so close it first.", f"close {name}")
             return self._clear(door, name, verb="open")
         return None
 
@@ -122,18 +131,14 @@ class Expert:
         if not self.planner.on_thing("put next to", entry).moves:
             return None
         held = label(self.world.things[holding])
-        return Advice(f"I hold the {held}, so put it next to the {entry.name}.", f"put next to {entry.name}")
+        return Advice(f"Now put the {held} next to the {entry.name}.", f"put next to {entry.name}")
 
     def _clear(self, obstacle: int, goal: str, verb: str = "go through") -> Advice | None:
         """Deal with the first obstacle on a way: open a door, fetch its key, or move what blocks."""
         thing = self.world.things[obstacle]
         entry = self.names[obstacle]
         if thing.type != "door":
-            if self.planner.explore().moves:
-                return Advice("I see no free way yet, so look around.", "explore")
-            if self.world.holding >= 0:
-                return self._drop()
-            return Advice(f"The {entry.name} is in the way, so move it.", f"pick up {entry.name}")
+            return self._move_away(entry, goal)
         if not thing.is_locked:
             if verb == "open":
                 return Advice(f"The {entry.name} is closed, so open it.", f"open {entry.name}")
@@ -143,11 +148,32 @@ class Expert:
             return Advice(f"I have the key of the {entry.name}.", f"{verb} {entry.name}")
         return self._fetch(keys) or self._search(f"{thing.color} key")
 
+    def _move_away(self, entry: Known, goal: str) -> Advice:
+        """Pick up what blocks a way, unless there may be another way that has not been looked for yet."""
+        if self.planner.explore().moves:
+            return Advice("I see no free way yet, so look around.", "explore")
+        choice = None if self.level.strict_doors else self._nearest(self._untried_doors())
+        if choice is not None and choice[1].price < _BLOCKER_PRICE:
+            first = self.names[(*choice[1].obstacles, choice[0])[0]]
+            return Advice(f"No free way to the {goal}, so try the {first.name}.", f"go through {first.name}")
+        if self.world.holding >= 0:
+            return self._drop()
+        return Advice(f"The {entry.name} is in the way, so move it.", f"pick up {entry.name}")
+
+    def _untried_doors(self) -> tuple[int, ...]:
+        """List the known doors that are not locked and in whose frame the agent has not stood."""
+        world = self.world
+        return tuple(
+            k
+            for k in world.door_numbers
+            if k in self.names and not world.passed >> k & 1 and not world.things[k].is_locked
+        )
+
     def _keys(self, color: str) -> tuple[int, ...]:
         return tuple(k for k, thing in enumerate(self.world.things) if thing.type == "key" and thing.color == color)
 
     def _drop(self) -> Advice:
-        return Advice(f"My hands must be free, so drop the {label(self.world.things[self.world.holding])}.", "drop")
+        return Advice(f"Free my hand, so drop the {label(self.world.things[self.world.holding])}.", "drop")
 
     def _step_out(self) -> Advice:
         """Leave a door's frame."""
@@ -156,51 +182,58 @@ class Expert:
         return Advice("I stand in the door, so turn.", "turn right")
 
     def _search(self, wanted: str) -> Advice:
-        """Look for something: this room first, then untried doors, then unseen rooms, then what is locked or blocked."""
+        """Look for something: in this room, behind untried doors, in unseen rooms, behind locks and blocks."""
         if self.planner.explore().moves:
             return Advice(f"No {wanted} seen yet, so look around.", "explore")
-        world = self.world
-        untried = tuple(
-            k for k in world.door_numbers if world.is_known(k) and not world.passed >> k & 1 and k in self.names
+        choice = self._nearest(self._untried_doors())
+        if choice is not None and choice[1].price < _BLOCKER_PRICE:
+            name = self.names[(*choice[1].obstacles, choice[0])[0]].name
+            return Advice(f"No {wanted} here, so try the {name}.", f"go through {name}")
+        return (
+            self._return_to_unseen(wanted)
+            or self._unlock_or_clear()
+            or Advice(f"No {wanted} seen yet, so turn.", "turn right")
         )
-        choice = self._nearest(untried, doors_included=True)
-        if choice is not None:
-            door, way = choice
-            first = way.obstacles[0] if way.obstacles else door
-            thing = world.things[first]
-            if thing.type == "door" and not thing.is_locked:
-                name = self.names[first].name
-                return Advice(f"No {wanted} here, so try the {name}.", f"go through {name}")
-            advice = self._clear_for_search(first)
-            if advice:
-                return advice
-        return self._return_to_unseen(wanted) or Advice(f"No {wanted} seen yet, so turn.", "turn right")
 
-    def _clear_for_search(self, obstacle: int) -> Advice | None:
-        thing = self.world.things[obstacle]
-        if thing.type == "door" and not any(self.world.is_known(k) for k in self._keys(thing.color)):
+    def _unlock_or_clear(self) -> Advice | None:
+        """Get at a room that is locked or blocked: the cheapest untried door, locked ones with a known key included."""
+        world = self.world
+        locked = tuple(
+            k
+            for k in world.door_numbers
+            if k in self.names
+            and world.things[k].is_locked
+            and any(world.is_known(key) for key in self._keys(world.things[k].color))
+        )
+        choice = self._nearest((*self._untried_doors(), *locked))
+        if choice is None:
             return None
-        return self._clear(obstacle, "")
+        first = (*choice[1].obstacles, choice[0])[0]
+        return self._clear(first, label(world.things[choice[0]]))
 
     def _return_to_unseen(self, wanted: str) -> Advice | None:
-        """Go back through a door to a room that was not seen in full."""
-        here = self.world.region()
+        """Go back to a room that was not seen in full, through doors that are open by now."""
+        world = self.world
+        here = world.region()
         unseen = 0
-        for region in self.world.regions:
-            if region & ~self.world.seen and region != here:
-                unseen |= region
-        for cell in self.planner.routes.steps:
-            if not unseen >> cell & 1 or here >> cell & 1:
-                continue
-            at = cell
-            door = -1
-            while at != self.world.cell:
-                door = self.world.door_at.get(at, door)
-                at = self.planner.routes.before[at]
-            if door in self.names:
-                name = self.names[door].name
-                return Advice(f"No {wanted} here, so go back to the {name}.", f"go through {name}")
-        return None
+        for region in world.regions:
+            if region & ~world.seen and not region >> world.cell & 1:
+                unseen |= region & ~here
+        cells = [cell for cell in self._prices if unseen >> cell & 1 and cell not in world.door_at]
+        if not cells:
+            return None
+        cell = min(cells, key=lambda there: (self._prices[there], there))
+        obstacles = self._obstacles(cell)
+        if obstacles:
+            return self._clear(obstacles[0], wanted)
+        door = -1
+        while cell != world.cell:
+            door = world.door_at.get(cell, door)
+            cell = self._from[cell]
+        if door not in self.names:
+            return None
+        name = self.names[door].name
+        return Advice(f"No {wanted} here, so go back to the {name}.", f"go through {name}")
 
     def _wanted(self, part: Part) -> str:
         """Name what a part still looks for, as a searcher would: by what all candidates have in common."""
@@ -212,7 +245,7 @@ class Expert:
         kind = things[0].type if len(kinds) == 1 else "object"
         return f"{things[0].color} {kind}" if len(colors) == 1 else kind
 
-    def _nearest(self, things: tuple[int, ...], doors_included: bool = False) -> tuple[int, Way] | None:
+    def _nearest(self, things: tuple[int, ...]) -> tuple[int, Way] | None:
         """Choose the known thing with the cheapest way to a cell next to it."""
         best: tuple[int, int, int] | None = None
         for k in things:
@@ -223,8 +256,7 @@ class Expert:
                 return k, Way(0, ())
             for stand in neighbors(self.world, place):
                 if stand in self._prices:
-                    lock = _LOCK_PRICE if doors_included and self.world.things[k].is_locked else 0
-                    candidate = (self._prices[stand] + lock, k, stand)
+                    candidate = (self._prices[stand], k, stand)
                     best = candidate if best is None or candidate < best else best
         return None if best is None else (best[1], Way(best[0], self._obstacles(best[2])))
 
@@ -275,8 +307,3 @@ class Expert:
         if world.holding in keys:
             return _DOOR_PRICE
         return _LOCK_PRICE if any(world.is_known(key) for key in keys) else 0
-
-
-def advise(world: World, known: tuple[Known, ...]) -> Advice:
-    """Give the expert's thought and action in a state of the world."""
-    return Expert(world, Planner(world, known)).advise()

@@ -33,41 +33,79 @@ class Level(NamedTuple):
 
 
 _STEP_LIMITS: dict[int, str] = {
-    30: """
+    6: """
         GoToRedBallGrey GoToRedBall GoToRedBallNoDists GoToObj GoToObjS4 GoToObjS6 GoToLocal GoToLocalS5N2
         GoToLocalS6N2 GoToLocalS6N3 GoToLocalS6N4 GoToLocalS7N4 GoToLocalS7N5 GoToLocalS8N2 GoToLocalS8N3
-        GoToLocalS8N4 GoToLocalS8N5 GoToLocalS8N6 GoToLocalS8N7 GoToRedBlueBall GoToDoor GoToObjDoor
-        OpenRedDoor OpenDoor OpenDoorDebug OpenDoorColor OpenDoorLoc PickupLoc PickupDist PickupDistDebug
-        ActionObjDoor OneRoomS8
+        GoToLocalS8N4 GoToLocalS8N5 GoToLocalS8N6 GoToLocalS8N7 GoToRedBlueBall GoToDoor GoToObjDoor OpenRedDoor
+        OpenDoor OpenDoorDebug OpenDoorColor OpenDoorLoc PickupLoc PickupDist PickupDistDebug ActionObjDoor
+        OneRoomS8
+    """,
+    7: """
+        OneRoomS12
+    """,
+    8: """
         OpenTwoDoors OpenRedBlueDoors OpenRedBlueDoorsDebug OpenDoorsOrderN2 OpenDoorsOrderN4 PutNextLocal
         PutNextLocalS5N3 PutNextLocalS6N4 PutNextS4N1 PutNextS5N1 PutNextS5N2 PutNextS6N3 PutNextS7N4
-        UnlockLocal UnlockLocalDist PickupAbove UnlockPickup UnlockPickupDist BlockedUnlockPickup
-        GoToObjMazeS4R2 GoToObjMazeS4 GoToObjMazeS5 GoToSeqS5R2 FindObjS5 FindObjS6 FindObjS7
-        KeyCorridorS3R1 KeyCorridorS3R2 KeyCorridorS3R3 MoveTwoAcrossS5N2 OneRoomS12 SynthS5R2
-        Open GoTo GoToOpen GoToObjMaze GoToObjMazeOpen GoToObjMazeS6 GoToObjMazeS7 GoToSeq Pickup UnblockPickup
-        Unlock KeyCorridor KeyCorridorS4R3 KeyCorridorS5R3 KeyCorridorS6R3 OneRoomS16 OneRoomS20
-        MoveTwoAcrossS8N9 Synth SynthLoc SynthSeq MiniBossLevel BossLevel BossLevelNoUnlock
+        UnlockLocal OneRoomS16
+    """,
+    9: """
+        UnlockLocalDist
+    """,
+    10: """
+        GoToObjMazeS4R2 GoToSeqS5R2 OneRoomS20
+    """,
+    13: """
+        UnlockPickup UnlockPickupDist MoveTwoAcrossS5N2 MoveTwoAcrossS8N9
+    """,
+    14: """
+        PickupAbove
+    """,
+    15: """
+        GoToObjMazeS5 FindObjS5 KeyCorridorS3R1 MiniBossLevel
+    """,
+    17: """
+        Synth SynthLoc
+    """,
+    18: """
+        BlockedUnlockPickup Open
+    """,
+    20: """
+        GoToObjMazeS4 FindObjS6 KeyCorridorS3R2 SynthS5R2 GoToObjMazeS6 Unlock
+    """,
+    21: """
+        GoToObjMazeOpen
+    """,
+    23: """
+        GoTo GoToOpen GoToObjMazeS7 GoToSeq Pickup UnblockPickup
+    """,
+    25: """
+        GoToObjMaze BossLevelNoUnlock
+    """,
+    26: """
+        SynthSeq BossLevel
+    """,
+    28: """
+        FindObjS7 KeyCorridorS3R3 KeyCorridorS4R3 KeyCorridorS5R3
+    """,
+    30: """
+        KeyCorridor KeyCorridorS6R3
     """,
 }
-_LENIENT = frozenset(
-    """
-    UnblockPickup BlockedUnlockPickup MoveTwoAcrossS8N9 SynthS5R2 Synth SynthLoc SynthSeq MiniBossLevel BossLevel
-    BossLevelNoUnlock
-    """.split()
-)
+_LENIENT = """
+    UnblockPickup BlockedUnlockPickup MoveTwoAcrossS8N9 SynthS5R2 Synth SynthLoc SynthSeq MiniBossLevel
+    BossLevel BossLevelNoUnlock
+"""
 """Levels in which things may have to be moved out of the way first."""
-_STRICT_DOORS = frozenset(
-    """
+_STRICT_DOORS = """
     GoToDoor GoToObjDoor ActionObjDoor OpenRedDoor OpenDoor OpenDoorDebug OpenDoorColor OpenDoorLoc OpenTwoDoors
     OpenRedBlueDoors OpenRedBlueDoorsDebug OpenDoorsOrderN2 OpenDoorsOrderN4
-    """.split()
-)
+"""
 """Levels about the doors of the starting room."""
 _VERSIONS = {"GoToObjS6": 1}
 
 LEVELS: MappingProxyType[str, Level] = MappingProxyType(
     {
-        name: Level(name, _VERSIONS.get(name, 0), limit, name not in _LENIENT, name in _STRICT_DOORS)
+        name: Level(name, _VERSIONS.get(name, 0), limit, name not in _LENIENT.split(), name in _STRICT_DOORS.split())
         for limit, names in sorted(_STEP_LIMITS.items())
         for name in names.split()
     }
@@ -75,16 +113,18 @@ LEVELS: MappingProxyType[str, Level] = MappingProxyType(
 """All levels by name, in a fixed order."""
 
 MIX = (
-    "GoToLocal",
     "PickupLoc",
     "PutNextLocal",
     "OpenDoorsOrderN4",
-    "UnlockLocalDist",
+    "UnlockPickupDist",
     "FindObjS5",
-    "GoToObjMazeS4R2",
+    "GoToObjMazeS5",
     "GoToSeqS5R2",
     "ActionObjDoor",
-    "UnlockPickup",
+    "MoveTwoAcrossS5N2",
+    "KeyCorridorS3R2",
+    "UnlockLocalDist",
+    "MiniBossLevel",
 )
 """The levels that `tasks` cycles through."""
 

@@ -283,13 +283,17 @@ class Planner:
                     by_door = any(there in self.world.door_at for there in neighbors(self.world, spot))
                     spots.append((by_door, steps + (spot != ahead), stand, spot))
         spots.sort()
+        best: tuple[int, int, int] | None = None
         for _, _, stand, spot in spots:
-            if not self._cuts_off(stand, spot):
-                return stand, spot
-        return spots[0][2:] if spots else None
+            lost = self._cut_off(stand, spot)
+            if best is None or lost < best[0]:
+                best = (lost, stand, spot)
+            if not lost:
+                break
+        return None if best is None else best[1:]
 
-    def _cuts_off(self, stand: int, spot: int) -> bool:
-        """Tell whether a thing on `spot` would keep an agent on `stand` from cells or things that it can reach now."""
+    def _cut_off(self, stand: int, spot: int) -> int:
+        """Count the cells and things that an agent on `stand` could no longer reach with a thing on `spot`."""
         reached = {stand}
         stack = [stand]
         while stack:
@@ -297,13 +301,11 @@ class Planner:
                 if there != spot and there not in reached and there in self.routes.steps:
                     reached.add(there)
                     stack.append(there)
-        if len(reached) < len(self.routes.steps) - (spot in self.routes.steps):
-            return True
+        lost = len(self.routes.steps) - (spot in self.routes.steps) - len(reached)
         for there in neighbors(self.world, spot):
-            beyond = neighbors(self.world, there)
-            if self.world.thing_at(there) >= 0 and there not in reached and reached.isdisjoint(beyond):
-                return True
-        return False
+            if self.world.thing_at(there) >= 0 and there not in reached:
+                lost += reached.isdisjoint(neighbors(self.world, there))
+        return lost
 
     def explore(self) -> Plan:
         """Plan to walk to where most of the unseen part of this room comes into view, and look there."""

@@ -1,4 +1,4 @@
-"""What the mission asks for now: the parts of minigrid's instruction tree, how far each is, and what strictness forbids."""
+"""The mission: the parts of minigrid's instruction tree, how far each is, and what strictness forbids."""
 
 from __future__ import annotations
 

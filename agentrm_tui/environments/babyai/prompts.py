@@ -8,7 +8,8 @@ and 7 deep in the direction you look. "red ball (2 ahead, 1 left)" is two steps 
 equal things the nearest has no number; the others are "red ball 2", "red ball 3", in order of distance.
 
 Actions:
-- go to THING, pick up THING, open DOOR, close DOOR, go through DOOR (opens it when closed), put next to THING (what you carry)
+- go to THING, pick up THING, put next to THING (what you carry)
+- open DOOR, close DOOR, go through DOOR (opens it when closed)
 - drop (on a free place nearby), explore (look at unseen parts of this room)
 - turn left, turn right, turn around, move forward, toggle (what is right ahead)
 THING is a colour and a kind, such as "blue key"; you must have seen it. You can carry one thing. A locked door needs

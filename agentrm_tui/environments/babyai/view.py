@@ -79,14 +79,15 @@ def shown_things(world: World, known: tuple[Known, ...]) -> tuple[Known, ...]:
 
 
 def _concerns(world: World) -> frozenset[int]:
-    """Give the things that look like what the mission names, the keys of locked doors, and doors not yet passed."""
+    """Give things that look like what the mission names, keys of locked doors, untried doors and what blocks doors."""
     looks = set()
     for part in mission_parts(world):
         looks |= {label(world.things[k]) for k in (*part.targets, *part.beside)}
     doors = tuple(k for k in world.door_numbers if world.is_known(k))
     untried = [k for k in doors if not world.passed >> k & 1]
     alike = [k for k, thing in enumerate(world.things) if label(thing) in looks]
-    return frozenset((*alike, *untried, *keys_for(world, doors)))
+    blocking = [k for k, place in enumerate(world.where) if any(place + d in world.door_at for d in world.steps)]
+    return frozenset((*alike, *untried, *blocking, *keys_for(world, doors)))
 
 
 def describe(world: World, known: tuple[Known, ...]) -> str:

@@ -37,6 +37,7 @@ class World:
     """A level in play, with the memory of what has been seen.
 
     Attributes:
+        steps: What to add to a cell to get its neighbours to the east, south, west and north.
         env: The original environment, freshly reset; it still decides what an action does and when the mission is done.
         things: All objects and doors, numbered in reading order of the initial grid.
         where: The cell (y * width + x) of each thing, `HELD` or `GONE`.
@@ -58,6 +59,7 @@ class World:
         self.width: int = env.grid.width
         self.height: int = env.grid.height
         placed = [(cell, thing) for cell, thing in enumerate(env.grid.grid) if thing is not None]
+        self.steps = (1, self.width, -1, -self.width)
         self._walls = _bits(cell for cell, thing in placed if thing.type == "wall")
         self.things: tuple[Any, ...] = tuple(thing for _, thing in placed if thing.type != "wall")
         self.where = [cell for cell, thing in placed if thing.type != "wall"]
