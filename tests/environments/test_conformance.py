@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from conformance import Make
 
-from agentrm_tui.environments.base import Environment
+from agentrm_tui.environments.base import Environment, Task
 from agentrm_tui.environments.registry import environment_names, make_environment
 
 pytestmark = pytest.mark.parametrize("name", environment_names())
@@ -46,6 +46,11 @@ def make(name: str, made: list[Environment], capfd: pytest.CaptureFixture[str]) 
     assert capfd.readouterr() == ("", ""), "something was printed"
 
 
+def every_level(environment: Environment, least: int = 12) -> list[Task]:
+    """At least one task of each level."""
+    return conformance.sample_tasks(environment, max(least, len(environment.traits.levels)))
+
+
 def test_traits(make: Make, name: str) -> None:
     conformance.check_traits(make, name)
 
@@ -59,13 +64,13 @@ def test_instructions(make: Make) -> None:
 
 
 def test_same_seed_same_episode(make: Make) -> None:
-    conformance.check_determinism(make, conformance.sample_tasks(make(), 12))
+    conformance.check_determinism(make, every_level(make()))
 
 
 def test_snapshots_are_exact(make: Make) -> None:
     if not make().traits.snapshots:
         pytest.skip("declares no snapshots")
-    conformance.check_snapshots(make, conformance.sample_tasks(make(), 12))
+    conformance.check_snapshots(make, every_level(make()))
 
 
 def test_nothing_leaks_into_the_next_episode(make: Make) -> None:
@@ -79,7 +84,7 @@ def test_instances_share_nothing(make: Make) -> None:
 def test_offered_actions_are_accepted(make: Make) -> None:
     if not make().traits.valid_actions:
         pytest.skip("declares no valid actions")
-    conformance.check_valid_actions(make, conformance.sample_tasks(make(), 8))
+    conformance.check_valid_actions(make, every_level(make()))
 
 
 def test_random_texts_as_actions(make: Make) -> None:
@@ -102,24 +107,24 @@ def test_hostile_texts_as_actions(make: Make) -> None:
 
 
 def test_episodes_end_within_their_limit(make: Make) -> None:
-    conformance.check_step_limit(make, conformance.sample_tasks(make(), 10))
+    conformance.check_step_limit(make, every_level(make()))
 
 
 def test_first_observations(make: Make) -> None:
     environment = make()
-    conformance.check_observations(make, conformance.sample_tasks(environment, max(30, len(environment.traits.levels))))
+    conformance.check_observations(make, every_level(environment, 40))
 
 
 def test_pictures(make: Make) -> None:
     if not make().traits.pictures:
         pytest.skip("declares no pictures")
-    conformance.check_pictures(make, conformance.sample_tasks(make(), 8))
+    conformance.check_pictures(make, every_level(make()))
 
 
 def test_equal_keys_mean_equal_futures(make: Make) -> None:
     if not make().traits.state_keys:
         pytest.skip("declares no state keys")
-    conformance.check_state_keys(make, conformance.sample_tasks(make(), 8))
+    conformance.check_state_keys(make, every_level(make()))
 
 
 def test_expert_solves_the_mix(make: Make) -> None:
@@ -132,7 +137,7 @@ def test_expert_solves_the_mix(make: Make) -> None:
 def test_expert_from_the_middle_of_an_episode(make: Make) -> None:
     if not make().traits.expert:
         pytest.skip("declares no expert")
-    conformance.check_expert_from_anywhere(make, conformance.sample_tasks(make(), 6))
+    conformance.check_expert_from_anywhere(make, every_level(make()))
 
 
 def test_episodes_do_not_depend_on_the_hash_seed(name: str) -> None:
