@@ -15,7 +15,7 @@ from agentrm_models.messages import Message
 from agentrm_models.policies.base import Decoding, NoiseKey, ProposeRequest
 from agentrm_models.policies.expert import ExpertPolicy
 from agentrm_models.policies.human import HumanPolicy
-from agentrm_models.policies.scripted import FileScriptPolicy, ScriptedPolicy, keyed_uniform, reply_distribution
+from agentrm_models.policies.scripted import FileScriptPolicy, ScriptedPolicy, reply_distribution
 from agentrm_models.rewards.base import ScoreGroup
 from agentrm_models.rewards.scripted import RandomReward
 
@@ -79,7 +79,7 @@ def test_temperature_zero_is_the_most_likely_reply() -> None:
     policy = ScriptedPolicy()
     assert policy.propose([request(temperature=0)])[0][0].text == EXPERT
     assert policy.propose([request(temperature=0, expert_action="")])[0][0].text == "Action: go down"
-    with pytest.raises(UsageError, match="temperature 0"):
+    with pytest.raises(UsageError, match="emperature 0"):
         policy.propose([request(n=2, temperature=0)])
 
 
@@ -140,8 +140,9 @@ def test_random_reward_is_keyed_by_text_and_seed() -> None:
     assert reward.usage.tokens_computed == 0
 
 
-def test_random_numbers_are_known_and_uniform() -> None:
-    numbers = [keyed_uniform(1, "maze:1", "0", count) for count in range(2000)]
-    assert abs(sum(numbers) / 2000 - 0.5) < 0.02
-    assert 0 <= min(numbers) < 0.01
-    assert 0.99 < max(numbers) < 1
+def test_random_scores_are_uniform() -> None:
+    items = tuple((Message("user", str(number)),) for number in range(2000))
+    scores = RandomReward(0).score([ScoreGroup(items)])[0]
+    assert abs(sum(scores) / 2000 - 0.5) < 0.02
+    assert 0 <= min(scores) < 0.01
+    assert 0.99 < max(scores) < 1

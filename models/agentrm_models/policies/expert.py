@@ -7,6 +7,7 @@ from time import perf_counter
 
 from agentrm_models.errors import UsageError
 from agentrm_models.policies.base import Candidate, PolicyTraits, ProposeRequest
+from agentrm_models.sampling import check_decoding
 from agentrm_models.usage import Progress, ProgressHook, Usage, ignore_progress
 
 
@@ -38,7 +39,7 @@ class ExpertPolicy:
         answers = []
         for done, request in enumerate(requests):
             progress(Progress("asking the expert", done, len(requests)))
-            refuse_greedy_samples(request)
+            check_decoding(request.decoding, request.n)
             if not request.expert_action:
                 raise UsageError(
                     "the expert has no action here",
@@ -58,15 +59,3 @@ class ExpertPolicy:
 
     def close(self) -> None:
         """Nothing is held."""
-
-
-def refuse_greedy_samples(request: ProposeRequest) -> None:
-    """Refuse several samples at temperature 0: they would all be the same reply.
-
-    Raises:
-        UsageError: Temperature 0 with `n > 1`.
-    """
-    if request.decoding.temperature == 0 and request.n > 1:
-        raise UsageError(
-            f"temperature 0 gives one reply, but {request.n} were asked for", "Raise --temperature or use -n 1."
-        )

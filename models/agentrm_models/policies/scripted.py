@@ -9,23 +9,15 @@ from hashlib import blake2b
 from pathlib import Path
 from time import perf_counter
 
-import msgspec
-
 from agentrm_models.errors import DataError, UsageError
 from agentrm_models.policies.base import Candidate, PolicyTraits, ProposeRequest
-from agentrm_models.policies.expert import refuse_greedy_samples
+from agentrm_models.sampling import NoiseStream, check_decoding
 from agentrm_models.usage import Progress, ProgressHook, Usage, ignore_progress
 
 EXPERT_SHARE = 0.5
 """Probability that the seeded player follows the expert, where the environment has one."""
 
 _ACTION = re.compile(r"^[ \t]*Action:[ \t]*(.*)$", re.MULTILINE | re.IGNORECASE)
-
-
-def keyed_uniform(*key: int | str) -> float:
-    """A number in [0, 1) that depends on the key alone: 53 bits of the BLAKE2b digest of its JSON form."""
-    digest = blake2b(msgspec.json.encode(key), digest_size=8).digest()
-    return (int.from_bytes(digest, "big") >> 11) / 2**53
 
 
 def reply_distribution(request: ProposeRequest) -> dict[str, float]:
@@ -80,7 +72,7 @@ class ScriptedPolicy:
         answers = []
         for done, request in enumerate(requests):
             progress(Progress("choosing", done, len(requests)))
-            refuse_greedy_samples(request)
+            check_decoding(request.decoding, request.n)
             answers.append(self._answer(request))
         self._usage += Usage(
             tokens_generated=sum(reply.tokens for replies in answers for reply in replies),
@@ -93,14 +85,13 @@ class ScriptedPolicy:
         replies = reply_distribution(request)
         wanted = {reply: mass for reply, mass in replies.items() if not _excluded(reply, request.exclude)} or replies
         temperature = request.decoding.temperature
-        noise = request.noise
+        first = request.noise.first_candidate
         candidates = []
-        for number in range(noise.first_candidate, noise.first_candidate + request.n):
+        for number in range(first, first + request.n):
             if temperature == 0:
                 text = max(wanted, key=wanted.__getitem__)
             else:
-                uniform = keyed_uniform(noise.seed, noise.task, noise.node, number)
-                text = _pick(wanted, temperature, uniform)
+                text = _pick(wanted, temperature, NoiseStream(request.noise, number).uniform(0))
             candidates.append(Candidate(text, math.log(replies[text]), len(text.split())))
         return candidates
 
@@ -113,7 +104,7 @@ class ScriptedPolicy:
 
 def _excluded(reply: str, exclude: tuple[str, ...]) -> bool:
     match = _ACTION.search(reply)
-    return bool(match) and match is not None and match.group(1).strip() in exclude
+    return match is not None and match.group(1).strip() in exclude
 
 
 def _pick(replies: dict[str, float], temperature: float, uniform: float) -> str:
@@ -163,7 +154,7 @@ class FileScriptPolicy:
         answers = []
         for done, request in enumerate(requests):
             progress(Progress("reading the script", done, len(requests)))
-            refuse_greedy_samples(request)
+            check_decoding(request.decoding, request.n)
             step = sum(message.role == "assistant" for message in request.conversation)
             text = self._replies[min(step, len(self._replies) - 1)]
             answers.append([Candidate(text, 0.0, len(text.split()))] * request.n)
