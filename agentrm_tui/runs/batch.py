@@ -110,6 +110,7 @@ class _Batch:
         try:
             environment = self._borrow()
             check_plan(self._plan, self._players, environment.traits)
+            self._take_up()
             self._run(environment, loading)
         finally:
             for made in self._made:
@@ -140,20 +141,22 @@ class _Batch:
             notice = check_same_models(self._state, self._players)
             if notice:
                 self._record(ev.Fault(message=notice))
-        else:
-            self._record(run_started(self._plan, self._players, environment.traits, self._width))
-            for event in loading:
-                self._record(event)
+            return
+        self._record(run_started(self._plan, self._players, environment.traits, self._width))
+        for event in loading:
+            self._record(event)
+
+    def _take_up(self) -> None:
+        """Feed the unfinished episodes of a resumed run; forks go first, as they did.
+
+        Raises:
+            DataError: The recorded answers do not fit the search; nothing was written.
+        """
         begun = self._state.episodes
         self._left.extend(number for number in range(len(self._plan.tasks)) if str(number) not in begun)
         unfinished = [episode for episode in begun.values() if episode.status == "running"]
         for episode in sorted(unfinished, key=lambda episode: not episode.start.parent):
-            try:
-                self._waiting.append(self._go_on(episode.id))
-            except InterruptedRun:
-                raise
-            except Exception as error:
-                self._fail(episode.id, error)
+            self._waiting.append(self._go_on(episode.id))
 
     def _record(self, event: ev.AnyEvent) -> None:
         """Write an event, then apply it."""

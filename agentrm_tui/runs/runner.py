@@ -166,18 +166,39 @@ class EpisodeRunner:
             regrow(self.episode, recorded)
             if answers_request(recorded.event):
                 self._send(answer_of(recorded.event))
-        self._complete_override()
+        self._complete()
 
-    def _complete_override(self) -> None:
-        """Give the answer that an override announced when the run was cut off between the two."""
+    def _complete(self) -> None:
+        """Tell what the last recorded event announced, where the run was cut off right after it."""
         last = self.episode.history[-1].event if self.episode.history else None
         match last, self.request:
             case ev.Overridden(what="proposal", node=node, reply=reply), Propose() as request:
                 self._answer_by_hand(request, node, reply)
             case ev.Overridden(what="unprune", node=node), Prune() as request:
                 self._cut(request, node)
+            case ((ev.Acted() | ev.RolledOut()), _):
+                self._report_rollouts()
             case _:
                 return
+
+    def _report_rollouts(self) -> None:
+        """Tell which rollouts the last `acted` event ended, those left out that are told already."""
+        told: list[NodeId] = []
+        for recorded in reversed(self.episode.history):
+            match recorded.event:
+                case ev.RolledOut(node=node):
+                    told.append(node)
+                case ev.Acted(nodes=nodes):
+                    ends = [self.episode.tree[acted.node] for acted in nodes if acted.node not in told]
+                    break
+                case _:
+                    return
+        else:
+            return
+        for end in ends:
+            if end.phase == "rollout" and end.done:
+                outcome = end.outcome or 0.0
+                self._record(ev.RolledOut(episode=self.id, node=end.id, outcome=outcome, steps=end.depth))
 
     def _send(self, answer: Answer) -> None:
         self._call = None
@@ -337,10 +358,7 @@ class EpisodeRunner:
             milliseconds=round((perf_counter() - began) * 1e3, 3),
         )
         self._record(event)
-        for acted in nodes:
-            end = tree[acted.node]
-            if end.phase == "rollout" and end.done:
-                self._record(ev.RolledOut(episode=self.id, node=end.id, outcome=acted.outcome, steps=end.depth))
+        self._report_rollouts()
         self._send(answer_of(event))
 
     def _finish(self) -> None:
