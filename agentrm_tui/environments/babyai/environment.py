@@ -90,7 +90,7 @@ class BabyAIEnvironment(BaseEnvironment):
         self._done = False
         self._planner = None
         self._score = outcome(self._world)
-        return describe(self._world, self._known())
+        return self._view()
 
     def step(self, action: str) -> StepResult:
         """Carry out an action as one or more primitive ones; it costs one step."""
@@ -101,13 +101,12 @@ class BabyAIEnvironment(BaseEnvironment):
         plan = self._plans().plan(action)
         before = mission_parts(world)
         allowed = permits(world, LEVELS[task.level], plan.deed)
-        started_in = world.cell
         for primitive in plan.moves:
             world.act(primitive)
             if world.verdict:
                 break
         self._planner = None
-        told = self._tell(plan, started_in)
+        told = self._tell(plan)
         ending = self._ending(bool(plan.moves), allowed)
         if not ending:
             progress = describe_progress(before, mission_parts(world))
@@ -115,10 +114,10 @@ class BabyAIEnvironment(BaseEnvironment):
             ending = " No steps are left." if self._steps >= task.step_limit else ""
             self._done = bool(ending)
             self._score = outcome(world)
-        text = told + ending if self._done else f"{told} {describe(world, self._known())}"
+        text = told + ending if self._done else f"{told} {self._view()}"
         return StepResult(text, self._score, self._done, bool(plan.moves))
 
-    def _tell(self, plan: Plan, started_in: int) -> str:
+    def _tell(self, plan: Plan) -> str:
         """Say what an action did; a walk through a door may end in its frame."""
         if not plan.moves:
             self._invalid += 1
@@ -208,6 +207,9 @@ class BabyAIEnvironment(BaseEnvironment):
         if self._planner is None:
             self._planner = Planner(self._world, known_things(self._world))
         return self._planner
+
+    def _view(self) -> str:
+        return describe(self._world, self._known(), bool(self._plans().exploring.moves))
 
     def _known(self) -> tuple[Known, ...]:
         return self._plans().known

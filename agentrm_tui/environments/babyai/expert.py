@@ -150,7 +150,7 @@ class Expert:
 
     def _move_away(self, entry: Known, goal: str) -> Advice:
         """Pick up what blocks a way, unless there may be another way that has not been looked for yet."""
-        if self.planner.explore().moves:
+        if self.planner.exploring.moves:
             return Advice("I see no free way yet, so look around.", "explore")
         choice = None if self.level.strict_doors else self._nearest(self._untried_doors())
         if choice is not None and choice[1].price < _BLOCKER_PRICE:
@@ -183,7 +183,7 @@ class Expert:
 
     def _search(self, wanted: str) -> Advice:
         """Look for something: in this room, behind untried doors, in unseen rooms, behind locks and blocks."""
-        if self.planner.explore().moves:
+        if self.planner.exploring.moves:
             return Advice(f"No {wanted} seen yet, so look around.", "explore")
         choice = self._nearest(self._untried_doors())
         if choice is not None and choice[1].price < _BLOCKER_PRICE:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from functools import cached_property
 from typing import NamedTuple
 
 from agentrm_tui.environments.babyai.mission import Deed
@@ -97,7 +98,7 @@ class Planner:
             case "move forward":
                 return self._move_forward()
             case "explore":
-                return self.explore()
+                return self.exploring
             case "drop":
                 return self.drop()
             case "toggle" | "pick up":
@@ -307,8 +308,9 @@ class Planner:
                 lost += reached.isdisjoint(neighbors(self.world, there))
         return lost
 
-    def explore(self) -> Plan:
-        """Plan to walk to where most of the unseen part of this room comes into view, and look there."""
+    @cached_property
+    def exploring(self) -> Plan:
+        """The plan to walk to where most of the unseen part of this room comes into view, and look there."""
         world = self.world
         room = world.region()
         unseen = room & ~world.seen

@@ -90,8 +90,8 @@ def _concerns(world: World) -> frozenset[int]:
     return frozenset((*alike, *untried, *blocking, *keys_for(world, doors)))
 
 
-def describe(world: World, known: tuple[Known, ...]) -> str:
-    """Write the view as text."""
+def describe(world: World, known: tuple[Known, ...], more_to_see: bool) -> str:
+    """Write the view as text; `more_to_see` tells that exploring this room would show something new."""
     shown = shown_things(world, known)
     seen = "; ".join(f"{e.name} ({_state(world, e.thing, ', ')}{_bearing(e)})" for e in shown if e.in_view)
     sentences = [f"You see {seen or 'nothing'}."]
@@ -100,7 +100,7 @@ def describe(world: World, known: tuple[Known, ...]) -> str:
     )
     if remembered:
         sentences.append(f"Seen before: {remembered}.")
-    if world.region() & ~world.seen:
+    if more_to_see:
         sentences.append("Room partly unseen.")
     sentences.append(f"You carry {label(world.things[world.holding]) if world.holding >= 0 else 'nothing'}.")
     return " ".join(sentences)
