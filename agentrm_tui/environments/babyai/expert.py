@@ -236,14 +236,10 @@ class Expert:
         return Advice(f"No {wanted} here, so go back to the {name}.", f"go through {name}")
 
     def _wanted(self, part: Part) -> str:
-        """Name what a part still looks for, as a searcher would: by what all candidates have in common."""
+        """Name what a part still looks for, in the mission's words."""
         unknown = [k for k in part.targets if not self.world.is_known(k)]
         looked_for = part.beside if part.verb == "put" and len(unknown) < len(part.targets) else part.targets
-        things = [self.world.things[k] for k in looked_for]
-        colors = {thing.color for thing in things}
-        kinds = {thing.type for thing in things}
-        kind = things[0].type if len(kinds) == 1 else "object"
-        return f"{things[0].color} {kind}" if len(colors) == 1 else kind
+        return part.beside_said if looked_for is part.beside else part.targets_said
 
     def _nearest(self, things: tuple[int, ...]) -> tuple[int, Way] | None:
         """Choose the known thing with the cheapest way to a cell next to it."""

@@ -28,6 +28,7 @@ class Part(NamedTuple):
         verb: What to do.
         targets: The things that will do, by number: to go to, pick up, open or move.
         beside: For `put`, the things that one of the targets must be put next to.
+        targets_said, beside_said: How the mission calls them, for example `red ball`, `ball` or `red object`.
         done: It has been done.
         active: It may be done now: not done, and not waiting for another part.
     """
@@ -35,6 +36,8 @@ class Part(NamedTuple):
     verb: Verb
     targets: tuple[int, ...]
     beside: tuple[int, ...]
+    targets_said: str
+    beside_said: str
     done: bool
     active: bool
 
@@ -59,14 +62,21 @@ def _parts(world: World, instr: Any, done: bool, active: bool) -> Iterator[Part]
             # After success the tree above a leaf is not marked: the verifier stops there.
             finished = done or world.verdict == "success"
             moved = instr.desc_move if name == "PutNextInstr" else instr.desc
-            beside = instr.desc_fixed.obj_set if name == "PutNextInstr" else ()
+            fixed = instr.desc_fixed if name == "PutNextInstr" else None
             yield Part(
                 _VERBS[name],
                 _numbers(world, moved.obj_set),
-                _numbers(world, beside),
+                _numbers(world, fixed.obj_set) if fixed else (),
+                _said(moved),
+                _said(fixed) if fixed else "",
                 finished,
                 active and not finished,
             )
+
+
+def _said(desc: Any) -> str:
+    """What the mission tells of a thing, without its place: never more than the agent was told."""
+    return f"{desc.color} {desc.type or 'object'}" if desc.color else desc.type or "object"
 
 
 def _numbers(world: World, things: Iterable[Any]) -> tuple[int, ...]:
