@@ -36,17 +36,23 @@ class EngineControl:
     Args:
         post: Takes each status; must return at once.
         paused: Wait before the first request.
+        wait_at_end: Pause when an episode has ended, so that a person can still go back.
         clock: Wall-clock seconds, for `Status.since`.
     """
 
     def __init__(
-        self, post: Callable[[Status], None], paused: bool = False, clock: Callable[[], float] = time.time
+        self,
+        post: Callable[[Status], None],
+        paused: bool = False,
+        wait_at_end: bool = False,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._post = post
         self._clock = clock
         self._commands: deque[Command] = deque()
         self._arrived = threading.Condition()
         self._paused = paused
+        self._wait_at_end = wait_at_end
         self._step: Step | None = None
         self._in_flight: Request | None = None
         self._status = Status("starting", since=clock())
@@ -103,7 +109,9 @@ class EngineControl:
 
     def after_episode(self, episode: str) -> Directive | None:
         """An episode has ended: a step ends here too, and a paused engine waits, so that one can still go back."""
-        if self._step is not None and self._in_flight is not None:
+        stepped = self._step is not None and self._in_flight is not None
+        self._in_flight = None
+        if stepped or self._wait_at_end:
             self._pause()
         return self._obey(lambda: Status("paused", "episode finished", since=self._clock(), episode=episode))
 

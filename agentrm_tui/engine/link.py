@@ -53,7 +53,12 @@ class EngineLink:
 
     @classmethod
     def start(
-        cls, plan: RunPlan, run_path: Path | None = None, paused: bool = False, resume: Path | None = None
+        cls,
+        plan: RunPlan,
+        run_path: Path | None = None,
+        paused: bool = False,
+        resume: Path | None = None,
+        wait_at_end: bool = False,
     ) -> Self:
         """Spawn an engine for a plan and return at once.
 
@@ -62,6 +67,7 @@ class EngineLink:
             run_path: The run file to write; None makes a fresh name in the folder of runs.
             paused: Wait at the first request until `Resume` or `Step` is sent.
             resume: A run file of this plan to go on with; it takes the place of `run_path`.
+            wait_at_end: Pause when an episode has ended, so that a person can still go back; `Resume` goes on.
 
         Raises:
             DataError: The run file cannot be written, or the one to resume does not exist.
@@ -87,7 +93,7 @@ class EngineLink:
             raise DataError(f"cannot start the engine: {error}") from error
         ours.setblocking(False)
         link = cls(process, ours, path, log_start)
-        link._post(Start(plan, str(path), paused, resume is not None))
+        link._post(Start(plan, str(path), paused, resume is not None, wait_at_end))
         return link
 
     @property

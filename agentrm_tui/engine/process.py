@@ -54,7 +54,7 @@ def serve(descriptor: int) -> int:
         if not isinstance(start, Start):
             raise TypeError(f"an engine must be told what to start first, not {start}")
         sender = StatusSender(connection)
-        control = EngineControl(sender.post, start.paused)
+        control = EngineControl(sender.post, start.paused, start.wait_at_end)
         threading.Thread(target=_listen, args=(lines, control), name="commands", daemon=True).start()
         failure = run_reporting(start, control)
         sender.close(failure)

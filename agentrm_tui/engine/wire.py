@@ -17,12 +17,14 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
         run_path: The run file, new or (with `resume`) one to go on with.
         paused: Wait at the first request.
         resume: `run_path` holds an interrupted run of this plan.
+        wait_at_end: Pause when an episode has ended.
     """
 
     plan: RunPlan
     run_path: str
     paused: bool = False
     resume: bool = False
+    wait_at_end: bool = False
 
 
 class InFlight(msgspec.Struct, frozen=True, tag="status"):

@@ -214,6 +214,15 @@ def test_a_paused_engine_waits_at_the_end_so_that_one_can_go_back() -> None:
     assert running.after_episode("0") is None
 
 
+def test_an_engine_that_waits_at_the_end_pauses_there_by_itself() -> None:
+    person = FakePerson(when("paused", Rewind(1), Resume()))
+    control = person.control = EngineControl(person, wait_at_end=True, clock=lambda: 7.0)
+    assert control.before_request(pending()) is None
+    assert control.after_episode("0") == RewindTo(1)
+    assert control.before_request(pending()) is None
+    assert person.phases == ["running", "paused", "paused", "running"]
+
+
 def test_request_nodes() -> None:
     assert request_nodes(PROPOSE) == ("0",)
     assert request_nodes(Score((("0.0", "0.1"), ("0.2",)))) == ("0.0", "0.1", "0.2")

@@ -35,9 +35,15 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Starter]:
     monkeypatch.setenv("PYTHONPATH", str(PLUGIN))
     links: list[EngineLink] = []
 
-    def start_one(plan: RunPlan, run_path: Path | None = None, paused: bool = False, **more: Path) -> EngineLink:
-        path = None if "resume" in more else run_path or tmp_path / "run.jsonl"
-        links.append(EngineLink.start(plan, path, paused=paused, **more))
+    def start_one(
+        plan: RunPlan,
+        run_path: Path | None = None,
+        paused: bool = False,
+        resume: Path | None = None,
+        wait_at_end: bool = False,
+    ) -> EngineLink:
+        path = None if resume else run_path or tmp_path / "run.jsonl"
+        links.append(EngineLink.start(plan, path, paused, resume, wait_at_end))
         return links[-1]
 
     yield start_one
@@ -201,6 +207,24 @@ def test_override_rewind_unprune_and_fork(start: Starter) -> None:
     assert ended(link)
     state = load_state(link.run_path)
     assert {episode.status for episode in state.episodes.values()} == {"finished"}
+
+
+def test_one_can_go_back_when_the_episode_has_ended(start: Starter) -> None:
+    link = start(plan_of("counting", "short:0"), wait_at_end=True)
+    status = wait_for_phase(link, "paused")
+    assert status.what == "episode finished"
+    episode = load_state(link.run_path).episodes["0"]
+    assert episode.status == "finished"
+    link.send(Rewind(episode.tree["0.0"].acted_at))
+    status = next_pause(link, status)
+    episode = load_state(link.run_path).episodes["0"]
+    assert (episode.status, len(episode.tree)) == ("running", 2)
+    link.send(Resume())
+    assert next_pause(link, status).what == "episode finished"
+    link.send(Resume())
+    assert ended(link)
+    finished = load_state(link.run_path).finished
+    assert finished is not None and finished.scores == (1.0,)
 
 
 def test_a_person_plays(start: Starter) -> None:
