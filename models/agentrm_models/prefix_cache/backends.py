@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from agentrm_models.prefix_cache.cached import CachedBackend
 from agentrm_models.prefix_cache.check import difference, tolerance
-from agentrm_models.prefix_cache.layers import LibraryLayers
+from agentrm_models.prefix_cache.layers import Layers, LibraryLayers, check_config
+from agentrm_models.prefix_cache.llama_forward import LlamaLayers
 from agentrm_models.prefix_cache.states import Architecture, Backend, Decoding, Rows
 from agentrm_models.prefix_cache.tree_attention import UnsupportedAttentionError
 from agentrm_models.prefix_cache.uncached import UncachedBackend
@@ -44,7 +45,9 @@ def choose_backend(parts: Architecture, cache_bytes: int, use_cache: bool) -> tu
         why = "only the whole model gives outputs"
     else:
         try:
-            backend = CachedBackend(parts, LibraryLayers(parts), cache_bytes)
+            check_config(parts)
+            layers: Layers = LlamaLayers(parts) if LlamaLayers.serves(parts) else LibraryLayers(parts)
+            backend = CachedBackend(parts, layers, cache_bytes)
             found = difference(parts, backend)
         except UnsupportedAttentionError as error:
             why = str(error)

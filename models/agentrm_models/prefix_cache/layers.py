@@ -33,18 +33,13 @@ class Layers(Protocol):
 
 
 class LibraryLayers:
-    """The layers of any `transformers` model that takes its attention from the library's registry.
-
-    Raises:
-        UnsupportedAttentionError: The model's configuration names something that a trie of states cannot give.
-    """
+    """The layers of any `transformers` model that takes its attention from the library's registry."""
 
     def __init__(self, parts: Architecture) -> None:
         register()
         self._backbone = parts.backbone
         config = parts.model.config.get_text_config()
         self.count = int(config.num_hidden_layers)
-        _check_config(config)
         found = {id(module.config): module.config for module in parts.model.modules() if hasattr(module, "config")}
         self._configs: list[Any] = list(found.values())
         self._device = parts.model.device
@@ -90,8 +85,13 @@ class _CountedPass:
         return self._attention.attend(layer, query, key, value, scaling)
 
 
-def _check_config(config: Any) -> None:
-    """Refuse what a short random tree would not show: long windows and positions that depend on the length."""
+def check_config(parts: Architecture) -> None:
+    """Refuse what a short random tree would not show: long windows and positions that depend on the length.
+
+    Raises:
+        UnsupportedAttentionError: The configuration names something that a trie of states cannot give.
+    """
+    config = parts.model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
     if kinds:
         raise UnsupportedAttentionError(f"it has {sorted(kinds)[0].replace('_', ' ')}")
