@@ -62,7 +62,7 @@ def _driven(facts: Facts) -> bool:
 
 
 def _grown(facts: Facts) -> bool:
-    return facts.live and facts.nodes > 0
+    return facts.live and facts.grown
 
 
 def _replayed(facts: Facts) -> bool:
@@ -115,7 +115,7 @@ ACTIONS: tuple[Action, ...] = (
         "left_square_bracket",
         "Episode",
         "Show the episode before.",
-        lambda facts: facts.episodes > 1 or facts.replay,
+        lambda facts: facts.several or facts.replay,
         False,
         "View",
     ),
@@ -124,7 +124,7 @@ ACTIONS: tuple[Action, ...] = (
         "right_square_bracket",
         "Episode",
         "Show the next episode.",
-        lambda facts: facts.episodes > 1 or facts.replay,
+        lambda facts: facts.several or facts.replay,
         False,
         "View",
     ),
@@ -144,7 +144,7 @@ ACTIONS: tuple[Action, ...] = (
         False,
         "View",
     ),
-    Action("copy", "c", "Copy", "Copy the text of the selected node.", lambda f: f.nodes > 0, False, "View"),
+    Action("copy", "c", "Copy", "Copy the text of the selected node.", lambda f: f.grown, False, "View"),
     Action("help", "question_mark", "Help", "Explain the focused pane and list the keys.", _always, True, "View"),
     Action("quit", "q", "Quit", "Leave this screen; asks first while the run goes on.", _always, True, "View"),
 )

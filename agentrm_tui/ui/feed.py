@@ -144,9 +144,9 @@ class Feed:
 
     def shown_episode(self) -> str:
         """The episode of the event that was applied last."""
-        for event in reversed(self.events[: self.position]):
-            if event.episode:
-                return event.episode
+        for number in range(self.position - 1, -1, -1):
+            if self.events[number].episode:
+                return self.events[number].episode
         return ""
 
     def _play(self, now: float) -> None:

@@ -71,7 +71,9 @@ class Facts(NamedTuple):
         live: An engine runs for this run.
         dead: There was an engine and it ended before the run did.
         unfinished: The run file has no last event, so an engine could go on with it.
-        selected: A node is selected by the person.
+        selected: A node is selected by the person; `pruned` if it was cut.
+        several: There is more than one episode.
+        grown: There is an episode, and so at least a root node.
     """
 
     live: bool = False
@@ -83,8 +85,8 @@ class Facts(NamedTuple):
     playing: bool = False
     selected: bool = False
     pruned: bool = False
-    episodes: int = 0
-    nodes: int = 0
+    several: bool = False
+    grown: bool = False
 
 
 class Session:
@@ -157,8 +159,8 @@ class Session:
             playing=self.feed.playing,
             selected=node is not None,
             pruned=node is not None and bool(node.pruned),
-            episodes=len(state.episodes),
-            nodes=len(shown.tree) if shown is not None else 0,
+            several=len(state.episodes) > 1,
+            grown=shown is not None,
         )
 
     def send(self, *commands: Command) -> None:

@@ -14,9 +14,12 @@ _ESCAPES = re.compile(
     r"|[\x1b\x9b]\[?[0-?]*[ -/]*[@-~]"  # control sequences and two-character escapes
 )
 _MANY_MARKS = re.compile(r"([\u0300-\u036f]{2})[\u0300-\u036f]+")
+_BLANK_LINES = re.compile(r"\n{3,}")
 _UNSAFE_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Cn", "Me", "Zl", "Zp")
 SHOWN_CHARACTERS = 4_000
 """Longer texts are cut for display; copying gives all of them."""
+SHOWN_LINES = 60
+"""Lines of one text that are shown at most."""
 
 
 def clean(text: str, limit: int = SHOWN_CHARACTERS) -> str:
@@ -26,7 +29,10 @@ def clean(text: str, limit: int = SHOWN_CHARACTERS) -> str:
     if not (text.isascii() and text.isprintable()):
         text = _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).expandtabs(4)
         text = "".join(c for c in text if c == "\n" or unicodedata.category(c) not in _UNSAFE_CATEGORIES)
-        text = _MANY_MARKS.sub(r"\1", text)
+        text = _BLANK_LINES.sub("\n\n", _MANY_MARKS.sub(r"\1", text))
+        lines = text.split("\n")
+        if len(lines) > SHOWN_LINES:
+            text = "\n".join([*lines[: SHOWN_LINES - 1], f"… ({len(lines) - SHOWN_LINES + 1:,} more lines)"])
     return f"{text} … ({cut:,} more characters)" if cut > 0 else text
 
 

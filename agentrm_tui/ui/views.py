@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from math import isfinite
+from collections.abc import Collection
+from math import inf, isfinite
 from typing import Literal, NamedTuple, TypeAlias
 
 from agentrm_tui.runs import events as ev
@@ -13,6 +13,8 @@ from agentrm_tui.search.tree import Node, NodeId, Tree
 Mark: TypeAlias = Literal["chosen", "kept", "judged", "waiting", "cut"]
 GLYPHS: dict[Mark, str] = {"chosen": "★", "kept": "✓", "judged": "●", "waiting": "○", "cut": "✗"}
 HUMAN = "✎"
+CANDIDATES_SHOWN = 150
+"""Lines of the table at most; the best come first."""
 
 
 class ValueRange(NamedTuple):
@@ -157,6 +159,7 @@ def view_episode(episode: EpisodeState, selected: NodeId | None) -> EpisodeView:
     path = tree.path(focus)
     shown, title = _candidate_nodes(episode, selected if focus == selected else None)
     beams = {parent: number for number, parent in enumerate(sorted({node.parent or "" for node in shown}), 1)}
+    values, scale = _values(tree, path)
     answer = episode.chosen
     chosen = frozenset(node.id for node in tree.path(answer)) if answer is not None and answer in tree else frozenset()
     return EpisodeView(
@@ -167,11 +170,11 @@ def view_episode(episode: EpisodeState, selected: NodeId | None) -> EpisodeView:
         path=tuple(node.id for node in path),
         best=tuple(node.id for node in tree.path(best)),
         chosen=chosen,
-        candidates=tuple(_candidate(node, beams, chosen) for node in sorted(shown, key=_table_order)),
+        candidates=tuple(_candidate(node, beams, chosen) for node in sorted(shown, key=_table_order)[:CANDIDATES_SHOWN]),
         title=title,
         transcript=tuple(_turn(node, chosen) for node in path),
-        values=_values(tree, path),
-        scale=_scale(tree),
+        values=values,
+        scale=scale,
         picture=next((node.picture for node in reversed(path) if node.picture), ""),
         abandoned=len(episode.abandoned),
         notices=tuple(episode.notices),
@@ -245,22 +248,17 @@ def _turn(node: Node, chosen: Collection[NodeId]) -> Turn:
     )
 
 
-def _values(tree: Tree, path: list[Node]) -> tuple[StepValue, ...]:
+def _values(tree: Tree, path: list[Node]) -> tuple[tuple[StepValue, ...], ValueRange]:
+    """Values along the path beside the best others, and their scale: [0, 1] where all values lie in it."""
     on_path = {node.id for node in path}
     best: dict[int, float] = {}
+    low, high = 0.0, 1.0
     for node in tree:
         value = node.reward_value
-        if value is not None and isfinite(value) and node.phase == "search" and node.id not in on_path:
-            best[node.depth] = max(value, best.get(node.depth, value))
-    return tuple(StepValue(node.depth, node.reward_value, best.get(node.depth)) for node in path[1:])
-
-
-def _scale(tree: Tree) -> ValueRange:
-    """[0, 1] where all values lie in it, otherwise from the least to the greatest."""
-    values = list(_finite(node.reward_value for node in tree))
-    low, high = min(values, default=0.0), max(values, default=1.0)
-    return ValueRange() if low >= 0 and high <= 1 else ValueRange(low, high if high > low else low + 1)
-
-
-def _finite(values: Iterable[float | None]) -> Iterable[float]:
-    return (value for value in values if value is not None and isfinite(value))
+        if value is None or not isfinite(value):
+            continue
+        low, high = min(low, value), max(high, value)
+        if value > best.get(node.depth, -inf) and node.phase == "search" and node.id not in on_path:
+            best[node.depth] = value
+    values = tuple(StepValue(node.depth, node.reward_value, best.get(node.depth)) for node in path[1:])
+    return values, ValueRange(low, high)

@@ -87,7 +87,8 @@ def long_run(nodes: int) -> list[ev.AnyEvent]:
         keep = children[:: max(1, len(children) // 25)][:25]
         cut = [node for node in children if node not in keep]
         run.add(ev.Pruned(episode="e0", nodes=tuple(cut), why="outside the best 25"))
-        run.score(run.propose(cut[:3], 2, phase="rollout"), [0.1] * 6)
+        rollouts = run.propose(cut[:3], 2, phase="rollout")
+        run.score(rollouts, [0.1] * len(rollouts))
         beams = keep
     return run.events
 
@@ -101,7 +102,8 @@ async def test_ten_thousand_nodes_cost_only_what_is_open() -> None:
         assert screen.view is not None
         assert len(screen.view.tree) > 10_000
         tree = screen.query_one(SearchTree)
-        assert tree.built <= 3 * OPEN_NODES
+        main = sum(len(screen.view.tree[node].children) for node in {*screen.view.best, *screen.view.path})
+        assert tree.built <= OPEN_NODES + 20 + main + 1
         for node_id, widget_node in tree._built.items():
             if screen.view.tree[node_id].pruned:
                 assert not widget_node.is_expanded
@@ -109,7 +111,7 @@ async def test_ten_thousand_nodes_cost_only_what_is_open() -> None:
         before = screen.session.feed.position
         await pilot.press("left", "2", "up", "up", "down")
         assert screen.session.feed.position == before - 1
-        assert tree.built <= 3 * OPEN_NODES
+        assert tree.built < 1_000
 
 
 async def test_going_back_takes_nodes_out_of_the_tree() -> None:

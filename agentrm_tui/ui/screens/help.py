@@ -15,9 +15,8 @@ from textual.widgets import Static
 from agentrm_tui.ui.actions import ACTIONS, GROUPS, PANE_HELP
 from agentrm_tui.ui.session import Facts
 from agentrm_tui.ui.text import fit, wrap
-from agentrm_tui.ui.widgets.pane import styled_lines
+from agentrm_tui.ui.widgets.pane import Line, styled_lines
 
-Line = list[tuple[str, str]]
 _WIDTH = 100
 
 

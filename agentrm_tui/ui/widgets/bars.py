@@ -37,18 +37,30 @@ def search_words(search: SearchSettings) -> str:
             return search.algorithm
 
 
-class TitleBar(Static):
-    """Which run this is."""
+class Bar(Static):
+    """Text of fixed height that is repainted only when it changed, without a new layout."""
+
+    _shown = Content("")
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__("", markup=False, id=id)
+
+    def put(self, content: Content) -> None:
+        """Show this."""
+        if not content.is_same(self._shown):
+            self._shown = content
+            self.update(content, layout=False)
+
+
+class TitleBar(Bar):
+    """Which run this is."""
 
     def show(self, state: RunState, view: EpisodeView | None, replay: bool) -> None:
         """Name environment, task, search and models, as far as there is room."""
         width = max(10, self.size.width - 2)
         run = state.run
         if run is None:
-            self.update(Content.assemble(("agentrm", "bold $accent"), ("  starting…", "$foreground 62%")))
+            self.put(Content.assemble(("agentrm", "bold $accent"), ("  starting…", "$foreground 62%")))
             return
         episodes = list(state.episodes)
         count = max(len(episodes), len(run.tasks))
@@ -69,7 +81,7 @@ class TitleBar(Static):
         )
 
 
-class PaneTabs(Static):
+class PaneTabs(Bar):
     """The panes by number, for terminals that show one at a time."""
 
     class Picked(Message):
@@ -81,9 +93,6 @@ class PaneTabs(Static):
 
     ALLOW_SELECT: ClassVar[bool] = False
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__("", markup=False, id=id)
-
     def show(self, current: str) -> None:
         """Mark the pane that is shown; it also stands in brackets, for screens without colours."""
         parts: list[tuple[str, str]] = []
@@ -91,7 +100,7 @@ class PaneTabs(Static):
             text = f"[{number} {name}]" if pane == current else f" {number} {name} "
             parts.append((text, "bold $accent" if pane == current else "$foreground 62%"))
             parts.append((" ", ""))
-        self.update(Content.assemble(*parts))
+        self.put(Content.assemble(*parts))
 
     def on_click(self, event: Click) -> None:
         """Show the clicked pane."""
@@ -103,7 +112,7 @@ class PaneTabs(Static):
                 return
 
 
-class Scrubber(Static):
+class Scrubber(Bar):
     """Where in the recording the screen stands. A click goes there."""
 
     class Moved(Message):
@@ -116,12 +125,12 @@ class Scrubber(Static):
     ALLOW_SELECT: ClassVar[bool] = False
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__("", markup=False, id=id)
-        self._shown: tuple[int, int, float, bool, float] = (0, 0, 0.0, False, 1.0)
+        super().__init__(id=id)
+        self._place: tuple[int, int, float, bool, float] = (0, 0, 0.0, False, 1.0)
 
     def show(self, position: int, total: int, clock: float, playing: bool, speed: float) -> None:
         """Draw the line for `position` of `total` events."""
-        self._shown = (position, total, clock, playing, speed)
+        self._place = (position, total, clock, playing, speed)
         left, right = self._ends()
         room = self._room()
         at = round(position / total * (room - 1)) if total else 0
@@ -132,11 +141,11 @@ class Scrubber(Static):
             ("─" * (room - 1 - at), "$foreground 30%"),
             (right, "$foreground 62%"),
         )
-        self.update(line)
+        self.put(line)
 
     def on_resize(self, event: Resize) -> None:
         """The line is as long as the screen is wide."""
-        self.show(*self._shown)
+        self.show(*self._place)
 
     def on_click(self, event: Click) -> None:
         """Go to the clicked place."""
@@ -145,7 +154,7 @@ class Scrubber(Static):
         self.post_message(self.Moved(max(0.0, min(1.0, share))))
 
     def _ends(self) -> tuple[str, str]:
-        position, total, clock, playing, speed = self._shown
+        position, total, clock, playing, speed = self._place
         return (f"{'▶' if playing else '‖'} {speed:g}× ", f" event {position}/{total} · {duration(clock)}")
 
     def _room(self) -> int:

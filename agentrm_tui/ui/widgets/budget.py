@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from textual.content import Content
-from textual.widgets import Static
 
 from agentrm_tui.runs.events import Ledger
 from agentrm_tui.runs.state import RunState
 from agentrm_tui.ui.feed import Snapshot
 from agentrm_tui.ui.session import Session
 from agentrm_tui.ui.text import bar, clip, count, duration, one_line
+from agentrm_tui.ui.widgets.bars import Bar
 
 PHASES: dict[str, tuple[str, str, str]] = {
     "starting": ("◌", "starting", "$warning"),
@@ -36,16 +36,13 @@ class Activity(NamedTuple):
     seconds: float | None = None
 
 
-class Budget(Static):
+class Budget(Bar):
     """Two lines: activity, and the ledger."""
-
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__("", markup=False, id=id)
 
     def show(self, activity: Activity, ledger: Ledger, elapsed: float, notice: str) -> None:
         """Draw both lines for the present width."""
         width = max(10, self.size.width - 2)
-        self.update(Content("\n").join([_activity_line(activity, notice, width), _ledger_line(ledger, elapsed, width)]))
+        self.put(Content("\n").join([_activity_line(activity, notice, width), _ledger_line(ledger, elapsed, width)]))
 
 
 def activity(session: Session, snapshot: Snapshot) -> Activity:

@@ -6,17 +6,14 @@ from typing import ClassVar, NamedTuple
 
 from rich.cells import cell_len
 from textual.binding import Binding, BindingType
-from textual.content import Content
 from textual.events import Click
 from textual.geometry import Region
 from textual.message import Message
 
 from agentrm_tui.search.tree import NodeId
-from agentrm_tui.ui.text import bar, fit, number, one_line, signed
+from agentrm_tui.ui.text import bar, fit, number, one_line, signed, wrap
 from agentrm_tui.ui.views import GLYPHS, HUMAN, CandidateView, EpisodeView, ValueRange
-from agentrm_tui.ui.widgets.pane import Pane, styled_lines
-
-Line = list[tuple[str, str]]
+from agentrm_tui.ui.widgets.pane import Line, Pane, quiet
 
 MARK_STYLES = {
     "chosen": "bold $accent",
@@ -94,10 +91,10 @@ class Candidates(Pane):
         """The lines of the table."""
         return self.view.candidates if self.view is not None else ()
 
-    def draw(self, width: int, height: int) -> Content:
+    def draw(self, width: int, height: int) -> list[Line]:
         """Lay out heading and rows, with a rule where the cut is."""
         if self.view is None or not self.rows:
-            return Content.styled(self.waiting, "$foreground 62%")
+            return quiet("\n".join(wrap(self.waiting, width)))
         columns = self._columns(width)
         longest = max(cell_len(one_line(row.action, 80)) for row in self.rows)
         room = width - 4 - sum(column.width + 2 for column in columns)
@@ -112,7 +109,7 @@ class Candidates(Pane):
                 cut_before = True
                 lines.append([(fit(f"╌╌ cut: {one_line(row.why)} ", width), "$foreground 62%")])
             lines.append(self._line(row, columns, action_width, thought_width))
-        return styled_lines(lines)
+        return lines
 
     def action_cursor(self, by: int) -> None:
         """Move the cursor."""

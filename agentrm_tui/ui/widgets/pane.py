@@ -1,21 +1,27 @@
-"""What all panes share: a titled border, scrolling keys, and a body that is replaced only when it changed."""
+"""What all panes share: a titled border, scrolling keys, and lines of which only the visible ones are drawn."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
-from textual.app import ComposeResult
+from rich.segment import Segment
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.events import Resize
-from textual.widgets import Static
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.selection import Selection
+from textual.strip import Strip
+from textual.style import Style
+
+Line: TypeAlias = list[tuple[str, str]]
+"""Pieces of text, each with a style in theme variables. Text is never parsed."""
 
 
-class Pane(VerticalScroll, inherit_bindings=False):
-    """A focusable, scrolling pane with one text in it.
+class Pane(ScrollView, inherit_bindings=False):
+    """A focusable, scrolling pane.
 
-    Subclasses say what to draw in `draw(width, height)`; it is called when the view or the size changed.
+    Subclasses say what to show in `draw(width, height)`; it is called when the view or the size changed.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -25,29 +31,67 @@ class Pane(VerticalScroll, inherit_bindings=False):
         Binding("pagedown", "page_down", "Page down", show=False),
     ]
     TITLE: ClassVar[str] = ""
+    can_focus = True
 
-    def compose(self) -> ComposeResult:
-        """The body: plain content, never parsed as markup."""
-        yield Static("", markup=False, classes="body")
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.lines: list[Line] = []
+        self._strips: dict[int, Strip] = {}
 
     def on_mount(self) -> None:
         """Name the pane."""
-        self.border_title = Content(self.TITLE).markup
-        self.can_focus = True
+        self.set_title(self.TITLE)
 
     def on_resize(self, event: Resize) -> None:
         """Lines are laid out for the width: draw anew."""
         self.redraw()
 
-    def draw(self, width: int, height: int) -> Content:
+    def draw(self, width: int, height: int) -> list[Line]:
         """Lay the view out for this many cells and lines."""
-        return Content("")
+        return []
 
     def redraw(self) -> None:
-        """Draw and show the body."""
-        width, height = self.scrollable_content_region.size
-        if width > 0 and self.is_mounted:
-            self.query_one(".body", Static).update(self.draw(width, height))
+        """Lay out anew and repaint the lines that changed."""
+        region = self.scrollable_content_region
+        if region.width <= 0:
+            return
+        before, self.lines = self.lines, self.draw(region.width, region.height)
+        if len(before) != len(self.lines):
+            self.virtual_size = Size(region.width, len(self.lines))
+            self._strips.clear()
+            self.refresh()
+            return
+        for number, (old, new) in enumerate(zip(before, self.lines, strict=True)):
+            if old != new:
+                self._strips.pop(number, None)
+                self.refresh_lines(number)
+
+    def render_line(self, y: int) -> Strip:
+        """Draw one visible line."""
+        width = self.scrollable_content_region.width
+        number = y + self.scroll_offset.y
+        if number >= len(self.lines):
+            return Strip.blank(width, self.rich_style)
+        strip = self._strips.get(number)
+        if strip is None or self.text_selection is not None:
+            strip = self._strip(number).adjust_cell_length(width, self.rich_style)
+            if self.text_selection is None:
+                self._strips[number] = strip
+        return strip
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """The marked text."""
+        return selection.extract("\n".join(str(Content.assemble(*line)) for line in self.lines)), "\n"
+
+    def selection_updated(self, selection: Selection | None) -> None:
+        """Repaint what is marked."""
+        self._strips.clear()
+        self.refresh()
+
+    def notify_style_update(self) -> None:
+        """The theme or the focus changed: colours are looked up anew."""
+        super().notify_style_update()
+        self._strips.clear()
 
     def set_title(self, title: str, note: str = "") -> None:
         """Put a title on the border and a note beside it; neither is parsed as markup."""
@@ -61,12 +105,33 @@ class Pane(VerticalScroll, inherit_bindings=False):
         if self.border_subtitle != text:
             self.border_subtitle = text
 
+    def _strip(self, number: int) -> Strip:
+        base = self.visual_style
+        content = Content.assemble(*self.lines[number])
+        selection = self.text_selection
+        span = selection.get_span(number) if selection is not None else None
+        if span is not None:
+            start, end = span
+            marked = Style.from_styles(self.screen.get_component_styles("screen--selection"))
+            content = content.stylize(marked, start, len(content) if end == -1 else end)
+        x = 0
+        segments = []
+        for text, style in content.render(base, end=""):
+            segments.append(Segment(text, (base + style).rich_style_with_offset(x, number)))
+            x += len(text)
+        return Strip(segments)
 
-def styled_lines(lines: list[list[tuple[str, str]]]) -> Content:
-    """Join lines of (text, style) pieces; text is taken literally."""
-    parts: list[tuple[str, str]] = []
+
+def styled_lines(lines: list[Line]) -> Content:
+    """Join lines for a widget that takes one content; text is taken literally."""
+    parts: Line = []
     for number, line in enumerate(lines):
         if number:
             parts.append(("\n", ""))
         parts.extend(line)
     return Content.assemble(*parts)
+
+
+def quiet(text: str) -> list[Line]:
+    """What an empty pane says, line by line."""
+    return [[(line, "$foreground 62%")] for line in text.split("\n")]

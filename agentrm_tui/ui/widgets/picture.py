@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 from rich.cells import cell_len
-from textual.content import Content
 
 from agentrm_tui.environments.base import Cell, Picture
 from agentrm_tui.environments.pictures import decode_picture
 from agentrm_tui.ui.text import clean, clip, one_line, wrap
 from agentrm_tui.ui.views import EpisodeView, Turn
-from agentrm_tui.ui.widgets.pane import Pane, styled_lines
-
-Line = list[tuple[str, str]]
+from agentrm_tui.ui.widgets.pane import Line, Pane, quiet
 
 _ROLE_STYLES = {
     "empty": "",
@@ -51,20 +48,20 @@ class PicturePane(Pane):
             return
         self.redraw()
 
-    def draw(self, width: int, height: int) -> Content:
+    def draw(self, width: int, height: int) -> list[Line]:
         """Stack goal, picture and observation; beside each other where the pane is wide and low."""
         view = self.view
         if view is None:
-            return Content.styled("The goal appears when the first episode starts.", "$foreground 62%")
+            return quiet("\n".join(wrap("The goal appears when the first episode starts.", width)))
         goal, rest = self._goal(view, width), self._observation(view, width)
         picture = picture_lines(decode_picture(view.picture), width, height - len(goal) - len(rest) - 2)
         picture_width = max((_line_width(line) for line in picture), default=0)
         aside = width - picture_width - 3
         if picture and aside >= 30:
             words = self._words(view, aside)
-            return styled_lines(_beside(picture, words, picture_width))
+            return _beside(picture, words, picture_width)
         middle = [[(" " * ((width - picture_width) // 2), ""), *line] for line in picture]
-        return styled_lines([*goal, [], *middle, *([[]] if middle else []), *rest])
+        return [*goal, [], *middle, *([[]] if middle else []), *rest]
 
     def _goal(self, view: EpisodeView, width: int) -> list[Line]:
         return [[(line, "bold")] for line in wrap(clean(view.start.goal, 600), width)]

@@ -17,7 +17,7 @@ from agentrm_tui.search.tree import ROOT, Node, NodeId, Tree
 from agentrm_tui.ui.text import clip, number, one_line, signed
 from agentrm_tui.ui.views import GLYPHS, HUMAN, EpisodeView, mark_of
 
-OPEN_NODES = 300
+OPEN_NODES = 150
 """Nodes opened by themselves at most; people may open more."""
 CHILDREN_SHOWN = 200
 """Children of one node drawn at most."""
@@ -161,6 +161,10 @@ class SearchTree(TreeWidget[NodeId], inherit_bindings=False):
         text.append(clip(self._facts(item, node), max(0, room - cell_len(words))), base_style + fact + style)
         return text
 
+    def get_label_width(self, node: TreeNode[NodeId]) -> int:
+        """Labels are cut to the pane, so nothing needs to be measured."""
+        return 1
+
     def _ink(self, component: str) -> Style:
         """Colour and weight of a component, without its background."""
         full = self.get_component_rich_style(component)
@@ -224,7 +228,6 @@ class SearchTree(TreeWidget[NodeId], inherit_bindings=False):
             self._start_over(ROOT)
         queue = [self.root]
         opened = 0
-        changed = False
         while queue:
             widget_node = queue.pop(0)
             item = tree[widget_node.data or ROOT]
@@ -240,10 +243,7 @@ class SearchTree(TreeWidget[NodeId], inherit_bindings=False):
             signature = self._signature(item, widget_node)
             if self._labels.get(item.id) != signature:
                 self._labels[item.id] = signature
-                changed = True
                 widget_node.refresh()
-        if changed:
-            self._invalidate()
 
     def _opens(self, tree: Tree, item: Node, main: set[NodeId], opened: int) -> bool:
         if item.id in main:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from rich.cells import cell_len
-from textual.content import Content
 
 from agentrm_tui.ui.text import clean, clip, number, one_line, wrap
 from agentrm_tui.ui.views import GLYPHS, HUMAN, EpisodeView, Turn
 from agentrm_tui.ui.widgets.candidates import MARK_STYLES
-from agentrm_tui.ui.widgets.pane import Pane, styled_lines
-
-Line = list[tuple[str, str]]
+from agentrm_tui.ui.widgets.pane import Line, Pane, quiet
 
 
 class Transcript(Pane):
@@ -26,21 +23,28 @@ class Transcript(Pane):
         if view is not None and self.view is not None and view.transcript == self.view.transcript:
             self.view = view
             return
-        self.view = view
+        before, self.view = self.view, view
+        at_end = (
+            self.is_vertical_scroll_end
+            or before is None
+            or view is None
+            or before.path != view.path[: len(before.path)]
+        )
         self.set_title(self.TITLE, "" if view is None else "selected path" if selected else "best path")
         self.redraw()
-        self.call_after_refresh(self.scroll_end, animate=False)
+        if at_end:
+            self.scroll_end(animate=False, immediate=True)
 
-    def draw(self, width: int, height: int) -> Content:
+    def draw(self, width: int, height: int) -> list[Line]:
         """Goal, first observation, then a block for each step."""
         if self.view is None:
-            return Content.styled("What the agent thinks, does and sees appears here.", "$foreground 62%")
+            return quiet("\n".join(wrap("What the agent thinks, does and sees appears here.", width)))
         lines: list[Line] = []
         for turn in self.view.transcript:
             if lines:
                 lines.append([])
             lines.extend(_first(turn, self.view, width) if turn.step == 0 else _block(turn, width))
-        return styled_lines(lines)
+        return lines
 
 
 def _first(turn: Turn, view: EpisodeView, width: int) -> list[Line]:

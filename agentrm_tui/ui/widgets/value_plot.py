@@ -5,13 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import ClassVar
 
-from textual.content import Content
-
-from agentrm_tui.ui.text import clip, number
+from agentrm_tui.ui.text import clip, number, wrap
 from agentrm_tui.ui.views import EpisodeView, StepValue, ValueRange
-from agentrm_tui.ui.widgets.pane import Pane, styled_lines
+from agentrm_tui.ui.widgets.pane import Line, Pane, quiet
 
-Line = list[tuple[str, str]]
 _QUIET = "$foreground 62%"
 _OWN, _OTHER, _BOTH = "●", "○", "◉"
 
@@ -32,10 +29,10 @@ class ValuePlot(Pane):
         self.values, self.scale = values, scale
         self.redraw()
 
-    def draw(self, width: int, height: int) -> Content:
+    def draw(self, width: int, height: int) -> list[Line]:
         """Axis, plot and legend."""
         if not any(step.value is not None for step in self.values):
-            return Content.styled("The reward model's value of each step on the path appears here.", _QUIET)
+            return quiet("\n".join(wrap("The reward model's value of each step on the path appears here.", width)))
         rows, label = max(3, height - 3), 5
         grid = plot(self.values, self.scale, max(8, width - label - 1), rows)
         middle = (self.scale.low + self.scale.high) / 2
@@ -47,7 +44,7 @@ class ValuePlot(Pane):
         lines.append([(" " * label + "└" + "─" * max(0, width - label - 1), "$foreground 30%")])
         lines.append(_steps(self.values, width - label - 1, label + 1))
         lines.append(_legend(self.values, width))
-        return styled_lines(lines)
+        return lines
 
 
 def plot(values: tuple[StepValue, ...], scale: ValueRange, width: int, height: int) -> list[Line]:
