@@ -337,3 +337,7 @@ def _look_at(name: str, how: str) -> int:
 
     show_run(PlainDisplay(click.echo), path)
     return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 from agentrm_models.errors import InterruptedRun
 from agentrm_models.usage import Progress
 from agentrm_tui.headless.display import Display, DisplayName, make_display
-from agentrm_tui.runs.control import Directive, Pending, RunFreely
+from agentrm_tui.runs.control import Directive, Pending, RunFreely, nobody_there
 from agentrm_tui.runs.events import AnyEvent, Fault, ModelLoading
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.state import RunState
@@ -116,6 +116,8 @@ def run_here(plan: RunPlan, path: Path, display: DisplayName, resume: RunState |
     with only_data_on_stdout() as stream:
         out = DataOut(stream, lambda: setattr(control, "stopping", True))
         policy, reward, loading = load_models(plan)
+        if policy.traits.interactive:
+            raise nobody_there()
         shown = make_display(display, out, terminal=stream.isatty())
         writer = RunWriter(path)
 

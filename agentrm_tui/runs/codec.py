@@ -27,6 +27,12 @@ _SHORT = {
     "state_key": "key",
     "milliseconds": "ms",
     "outcome": "out",
+    "asked": "a",
+    "groups": "g",
+    "path": "p",
+    "tokens": "tok",
+    "usage": "u",
+    "values": "v",
 }
 _LONG = {short: long for long, short in _SHORT.items()}
 _USAGE = ("tokens_computed", "tokens_unique", "tokens_generated", "requests", "dropped_observations", "milliseconds")
@@ -115,7 +121,8 @@ class Codec:
             case {"f": str(number)} if len(value) == 1:
                 return float(number)
             case dict():
-                return {_LONG.get(key, key): self._unpack_field(key, item) for key, item in value.items()}
+                long = {_LONG.get(key, key): item for key, item in value.items()}
+                return {key: self._unpack_field(key, item) for key, item in long.items()}
             case list():
                 return [self._unpack(item) for item in value]
             case _:

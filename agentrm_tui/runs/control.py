@@ -86,6 +86,11 @@ class Control(Protocol):
         ...
 
 
+def nobody_there() -> UsageError:
+    """Why an interactive policy cannot be run without a screen."""
+    return UsageError("the policy 'human' needs a person at a screen", "Use agentrm-tui play.")
+
+
 class RunFreely:
     """Nobody steps in: the default."""
 
@@ -95,7 +100,7 @@ class RunFreely:
 
     def await_move(self, pending: Pending) -> Directive:
         """Refuse: nobody is there to answer."""
-        raise UsageError("the policy 'human' needs a person at a screen", "Use agentrm-tui play.")
+        raise nobody_there()
 
     def progress(self, progress: Progress) -> None:
         """Go on."""

@@ -131,8 +131,10 @@ class RunWriter:
         return self._number - 1
 
     def close(self) -> None:
-        """Close the file; a closed file can be opened by a new writer."""
+        """Close the file; it can be gone on with by a new writer. A file without any event is taken away."""
         self._file.close()
+        if self._number == 0:
+            self.path.unlink(missing_ok=True)
 
 
 def read_run(path: Path) -> tuple[list[AnyEvent], str]:
