@@ -121,7 +121,7 @@ class Codec:
             case {"f": str(number)} if len(value) == 1:
                 return float(number)
             case dict():
-                long: dict[str, Any] = {_LONG.get(key, key): item for key, item in value.items()}
+                long: dict[str, Any] = {_LONG.get(str(key), str(key)): item for key, item in value.items()}
                 return {key: self._unpack_field(key, item) for key, item in long.items()}
             case list():
                 return [self._unpack(item) for item in value]
