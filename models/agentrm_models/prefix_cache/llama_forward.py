@@ -90,11 +90,10 @@ class LlamaLayers:
             for index, layer in enumerate(self._layers):
                 states = rms_norm(hidden, shape, layer.norm_in, self._epsilon)
                 states = linear(states, layer.qkv, layer.qkv_bias).view(len(ids), turned + self._shared, width)
-                pairs = torch.view_as_complex(states[:, :turned].unflatten(-1, (-1, 2)))
+                pairs = torch.view_as_complex(states[:, :turned].reshape(len(ids), turned, width // 2, 2))
                 rotated = torch.view_as_real(pairs * turns).flatten(-2)
-                seen = attention.attend(
-                    index, rotated[:, :heads], rotated[:, heads:], states[:, turned:], self._scaling
-                )
+                query, key, value = rotated[:, :heads], rotated[:, heads:], states[:, turned:]
+                seen = attention.attend(index, query, key, value, self._scaling)
                 hidden = _add_linear(hidden, seen.flatten(1), layer.out, layer.out_bias)
                 states = rms_norm(hidden, shape, layer.norm_mlp, self._epsilon)
                 gate, up = linear(states, layer.gate_up, layer.gate_up_bias).chunk(2, dim=-1)

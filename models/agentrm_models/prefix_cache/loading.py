@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
@@ -45,6 +46,8 @@ def load_folder(path: Path, purpose: Purpose, device: str, threads: int, trust_r
         DataError: The folder is missing, incomplete, cut off or of another kind.
         MemoryExhaustedError: The weights do not fit.
     """
+    # Idle OpenMP threads spin by default: beside any other busy process that made generation ten times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
     weights = _weight_files(path)
