@@ -170,7 +170,9 @@ def view_episode(episode: EpisodeState, selected: NodeId | None) -> EpisodeView:
         path=tuple(node.id for node in path),
         best=tuple(node.id for node in tree.path(best)),
         chosen=chosen,
-        candidates=tuple(_candidate(node, beams, chosen) for node in sorted(shown, key=_table_order)[:CANDIDATES_SHOWN]),
+        candidates=tuple(
+            _candidate(node, beams, chosen) for node in sorted(shown, key=_table_order)[:CANDIDATES_SHOWN]
+        ),
         title=title,
         transcript=tuple(_turn(node, chosen) for node in path),
         values=values,

@@ -143,7 +143,7 @@ class SearchTree(TreeWidget[NodeId], inherit_bindings=False):
         """Glyph, reward and action; facts follow quietly. Never parsed as markup."""
         view = self.view
         if view is None or node.data is None or node.data not in view.tree:
-            return Text("The tree grows with the first proposal.", style=base_style + self._ink("tree--fact"))
+            return Text("The tree grows from here.", style=base_style + self._ink("tree--fact"))
         item = view.tree[node.data]
         mark = mark_of(item, view.chosen)
         name = {"chosen": "tree--chosen", "cut": "tree--cut"}.get(mark)

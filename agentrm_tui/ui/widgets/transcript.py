@@ -17,6 +17,7 @@ class Transcript(Pane):
 
     TITLE: ClassVar[str] = "Transcript"
     view: EpisodeView | None = None
+    _at_end = True
 
     def show(self, view: EpisodeView | None, selected: bool) -> None:
         """Show the path of a view; the title tells whether a person selected it."""
@@ -24,15 +25,15 @@ class Transcript(Pane):
             self.view = view
             return
         before, self.view = self.view, view
-        at_end = (
-            self.is_vertical_scroll_end
-            or before is None
-            or view is None
-            or before.path != view.path[: len(before.path)]
-        )
+        same_path = before is not None and view is not None and before.path == view.path[: len(before.path)]
+        self._at_end = self.is_vertical_scroll_end or not same_path
         self.set_title(self.TITLE, "" if view is None else "selected path" if selected else "best path")
         self.redraw()
-        if at_end:
+
+    def redraw(self) -> None:
+        """Lay out anew; stay at the newest step where the person has not scrolled up."""
+        super().redraw()
+        if self._at_end:
             self.scroll_end(animate=False, immediate=True)
 
     def draw(self, width: int, height: int) -> list[Line]:
