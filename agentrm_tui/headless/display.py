@@ -76,7 +76,7 @@ class PlainDisplay:
 
 
 class ProgressDisplay:
-    """A bar on the terminal while the run goes on, and its result as lines at the end."""
+    """A bar on the terminal while the run goes on; then how each episode ended, and the result."""
 
     def __init__(self, write: Write) -> None:
         from rich.console import Console
@@ -84,6 +84,8 @@ class ProgressDisplay:
 
         self._write = write
         self._state = RunState()
+        self._ends: list[str] = []
+        self._result: list[str] = []
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -94,18 +96,20 @@ class ProgressDisplay:
             transient=True,
         )
         self._task = self._bar.add_task("episodes", total=None, now="")
-        self._bar.start()
 
     def show(self, event: ev.AnyEvent) -> None:
-        """Move the bar; write the run's beginning, faults and result."""
+        """Move the bar; the run's first line comes before it, all others are kept until it is gone."""
         apply(self._state, event)
         match event:
-            case ev.RunStarted() | ev.RunFinished() | ev.Fault() | ev.EpisodeFinished():
-                if isinstance(event, ev.RunFinished):
-                    self._bar.stop()
-                episode = self._state.episodes.get(event.episode)
-                for line in run_lines(event) if episode is None else episode_lines(event, episode):
+            case ev.RunStarted():
+                for line in run_lines(event):
                     self._write(line)
+                self._bar.start()
+            case ev.RunFinished():
+                self._result = run_lines(event)
+            case ev.Fault() | ev.EpisodeFinished():
+                episode = self._state.episodes.get(event.episode)
+                self._ends += run_lines(event) if episode is None else episode_lines(event, episode)
             case _:
                 pass
         done = sum(episode.status != "running" for episode in self._state.episodes.values())
@@ -114,8 +118,10 @@ class ProgressDisplay:
         self._bar.update(self._task, completed=done, total=total, now=f"{tokens:,} tokens sampled")
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Take the bar away and say how it ended."""
         self._bar.stop()
+        for line in (*self._ends, *self._result):
+            self._write(line)
 
 
 def make_display(name: DisplayName, write: Write, terminal: bool) -> Display:
