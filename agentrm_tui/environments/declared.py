@@ -11,6 +11,9 @@ from agentrm_models.errors import UsageError
 from agentrm_models.messages import PromptStyle
 from agentrm_tui.environments.base import SPLIT_SEEDS, EnvironmentTraits, Picture, Split, StepResult, Task
 
+SEED_DIGITS = 18
+"""Digits a seed may have, so that it fits in 64 bits everywhere."""
+
 
 class BaseEnvironment(ABC):
     """Derive environments from this; override what `traits` declares."""
@@ -53,10 +56,11 @@ class BaseEnvironment(ABC):
             raise UsageError(
                 f"{self.traits.name} has no level {level[:80]!r}", f"Did you mean {near[0]!r}?" if near else ""
             )
-        if seed and not (seed.isascii() and seed.isdigit()):
-            raise UsageError(
-                f"task {task_id[:80]!r}: the seed {seed[:40]!r} is not a whole number ≥ 0", f"Write {level}:0."
+        if seed and not (seed.isascii() and seed.isdigit() and len(seed) <= SEED_DIGITS):
+            wrong = (
+                f"task {task_id[:80]!r}: the seed {seed[:40]!r} is not a whole number of at most {SEED_DIGITS} digits"
             )
+            raise UsageError(wrong, f"Write {level}:0.")
         return self.make_task(level, int(seed or "0"))
 
     def valid_actions(self) -> tuple[str, ...]:
