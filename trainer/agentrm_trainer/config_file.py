@@ -18,6 +18,10 @@ from agentrm_trainer.config import Config
 RECIPES = Path(__file__).parent / "recipes"
 
 
+_FROM_COMMAND_LINE = -1
+"""Stands in place of a line for keys that an override gave."""
+
+
 class _Place(NamedTuple):
     source: str
     lines: dict[str, int]
@@ -26,7 +30,10 @@ class _Place(NamedTuple):
         """`file, line N` of a key, or of the nearest key around it."""
         while key and key not in self.lines:
             key = key.rpartition(".")[0]
-        return f"{self.source}, line {self.lines[key]}" if key in self.lines else self.source
+        line = self.lines.get(key)
+        if line == _FROM_COMMAND_LINE:
+            return "--set"
+        return f"{self.source}, line {line}" if line else self.source
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -49,6 +56,7 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
     _refuse_unknown(data, Config, "", place)
     for override in overrides:
         _override(data, override)
+        place.lines[override.partition("=")[0]] = _FROM_COMMAND_LINE
     try:
         return msgspec.convert(data, Config, strict=True)
     except msgspec.ValidationError as error:

@@ -120,7 +120,11 @@ class FitRun:
         state.tokens += len(packed.ids)
         state.loss = value if state.step == 1 else 0.95 * state.loss + 0.05 * value
         if state.step % 20 == 0:
-            self._folder.log(step=state.step, tokens=state.tokens, loss=round(state.loss, 5), share=round(share, 4))
+            self._log(share)
+
+    def _log(self, share: float) -> None:
+        state = self._state
+        self._folder.log(step=state.step, tokens=state.tokens, loss=round(state.loss, 5), share=round(share, 4))
 
     def _evaluate_if_due(self, share: float) -> None:
         state = self._state
@@ -161,6 +165,7 @@ class FitRun:
 
     def _finish(self) -> None:
         self._save()
+        self._log(1.0)
         if self._dev.empty:
             self._save_model()
         else:

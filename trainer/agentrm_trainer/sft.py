@@ -128,7 +128,11 @@ class SftRun:
         state.tokens += sum(len(example.ids) for example in batch)
         state.loss = value if state.step == 1 else 0.95 * state.loss + 0.05 * value
         if state.step % 50 == 0:
-            self._folder.log(step=state.step, tokens=state.tokens, loss=round(state.loss, 5), share=round(share, 4))
+            self._log(share)
+
+    def _log(self, share: float) -> None:
+        state = self._state
+        self._folder.log(step=state.step, tokens=state.tokens, loss=round(state.loss, 5), share=round(share, 4))
 
     def _probe(self) -> None:
         section = self._config.sft
@@ -158,6 +162,7 @@ class SftRun:
 
     def _finish(self) -> None:
         self._save()
+        self._log(1.0)
         if self._config.sft.probe_tokens:
             self._probe()
         figures = {

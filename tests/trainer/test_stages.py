@@ -1,0 +1,255 @@
+"""Every stage on a fake environment with a tiny model: what it writes, and that stopping changes nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import msgspec
+import pytest
+from safetensors.torch import load_file
+
+from agentrm_models.errors import DivergedError, InterruptedRun, UsageError
+from agentrm_trainer import fit as fit_module
+from agentrm_trainer import sft as sft_module
+from agentrm_trainer.collect import collect, expert_trajectory, read_trajectories
+from agentrm_trainer.explore import explore
+from agentrm_trainer.fit import fit
+from agentrm_trainer.label import label, read_labelled_trees
+from agentrm_trainer.pipeline import describe, run_pipeline
+from agentrm_trainer.reports.results import Results
+from agentrm_trainer.sft import sft
+from agentrm_trainer.workspace import STAGES, read_json
+from agentrm_tui.replies import parse_reply
+from fake_ladder import FakeLadder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A pipeline that has run to its end, to be copied."""
+    return tmp_path_factory.mktemp("pipeline")
+
+
+@pytest.fixture
+def done_pipeline(finished, make_workspace):
+    workspace = make_workspace()
+    if not (finished / "out").exists():
+        run_pipeline(workspace)
+        shutil.copytree(workspace.out, finished / "out")
+    else:
+        shutil.copytree(finished / "out", workspace.out)
+    return workspace
+
+
+def stages_until(workspace, *stages):
+    for stage in stages:
+        stage(workspace)
+    return workspace
+
+
+def test_the_expert_is_replayable_and_noise_is_not_learnt():
+    environment = FakeLadder()
+    for seed in range(20):
+        trajectory = expert_trajectory(environment, environment.make_task("low", seed), 0.4, 0, "short")
+        if trajectory is None:
+            continue
+        environment.reset(environment.make_task("low", seed))
+        assistant = [turn for turn in trajectory.messages if turn.role == "assistant"]
+        for turn in assistant:
+            expert = environment.expert()[1]
+            action = parse_reply(turn.content).action
+            assert turn.train is False or action == expert
+            outcome = environment.step(action).outcome
+        assert outcome == 1.0
+        assert trajectory.messages[-1].role == "assistant"
+
+
+def test_collect_keeps_solved_tasks_once(make_workspace):
+    workspace = stages_until(make_workspace(), collect)
+    rows = read_trajectories(workspace.folder("collect") / "train.jsonl")
+    held_out = read_trajectories(workspace.folder("collect") / "held_out.jsonl")
+    figures = workspace.done("collect").figures
+    assert {row.score for row in rows} == {1.0}
+    assert len(rows) + len(held_out) == figures["trajectories"]["ladder"] == 60
+    assert len({row.initial_state for row in rows + held_out}) == 60
+    assert any(not turn.train for row in rows for turn in row.messages)
+    assert rows[0].messages[0].content == FakeLadder().instruction("short")
+
+
+def test_collect_continues_from_its_chunks(make_workspace):
+    whole = stages_until(make_workspace("whole"), collect)
+    workspace = stages_until(make_workspace(), collect)
+    (workspace.folder("collect") / "done.json").unlink()
+    (workspace.folder("collect") / "train.jsonl").unlink()
+    (workspace.folder("collect") / "chunks" / "ladder-0000020.jsonl").unlink()
+    collect(make_workspace(resume=True))
+    path = "collect/train.jsonl"
+    assert (whole.out / path).read_bytes() == (workspace.out / path).read_bytes()
+
+
+def test_earlier_work_needs_resume_and_the_same_settings(make_workspace):
+    stages_until(make_workspace(), collect)
+    with pytest.raises(UsageError, match="Add --resume"):
+        collect(make_workspace())
+    with pytest.raises(UsageError, match="other settings"):
+        collect(make_workspace(resume=True, collect={"noise": 0.9}))
+    collect(make_workspace(resume=True))
+
+
+def test_a_stage_needs_the_one_before(make_workspace):
+    with pytest.raises(UsageError, match="Run `agentrm-train collect` first"):
+        sft(make_workspace())
+
+
+class FakeStop:
+    """Asks a workspace to stop when a function has been called so many times."""
+
+    def __init__(self, workspace, function, calls):
+        self._workspace, self._function, self._left = workspace, function, calls
+
+    def __call__(self, *args, **options):
+        self._left -= 1
+        if self._left == 0:
+            self._workspace.stop()
+        return self._function(*args, **options)
+
+
+def test_sft_gives_the_same_weights_after_an_interruption(make_workspace, monkeypatch):
+    whole = stages_until(make_workspace("whole"), collect, sft)
+    workspace = stages_until(make_workspace(), collect)
+    monkeypatch.setattr(sft_module, "cloning_loss", FakeStop(workspace, sft_module.cloning_loss, 5))
+    with pytest.raises(InterruptedRun):
+        sft(workspace)
+    assert not (workspace.folder("sft") / "done.json").exists()
+    sft(make_workspace(resume=True))
+    one = load_file(whole.folder("sft") / "policy" / "model.safetensors")
+    other = load_file(workspace.folder("sft") / "policy" / "model.safetensors")
+    assert one.keys() == other.keys()
+    assert all(one[name].equal(other[name]) for name in one)
+
+
+def test_sft_learns(make_workspace):
+    workspace = stages_until(make_workspace(sft={"max_tokens": 40_000}), collect, sft)
+    lines = (workspace.folder("sft") / "metrics.jsonl").read_text().splitlines()
+    folder = workspace.folder("sft") / "policy"
+    assert {"config.json", "model.safetensors", "tokenizer.json", "agentrm.json", "README.md"} <= {
+        path.name for path in folder.iterdir()
+    }
+    assert json.loads((folder / "agentrm.json").read_text()) == {"prompt": "short"}
+    checkpoint = read_json(workspace.folder("sft") / "checkpoint" / "state.json")
+    assert checkpoint["loss"] < 3.0
+    assert json.loads(lines[-1])["loss"] < 3.0
+
+
+def test_a_loss_that_is_not_finite_ends_training(make_workspace, monkeypatch):
+    workspace = stages_until(make_workspace(), collect)
+    plain = sft_module.cloning_loss
+    monkeypatch.setattr(sft_module, "cloning_loss", lambda *args: plain(*args) * float("nan"))
+    with pytest.raises(DivergedError, match="Lower the learning rate"):
+        sft(workspace)
+
+
+def test_fit_gives_the_same_weights_after_an_interruption(done_pipeline, make_workspace, monkeypatch):
+    before = load_file(done_pipeline.folder("fit") / "reward" / "model.safetensors")
+    shutil.rmtree(done_pipeline.folder("fit"))
+    workspace = make_workspace()
+    monkeypatch.setattr(fit_module, "regression_loss", FakeStop(workspace, fit_module.regression_loss, 3))
+    with pytest.raises(InterruptedRun):
+        fit(workspace)
+    fit(make_workspace(resume=True))
+    after = load_file(workspace.folder("fit") / "reward" / "model.safetensors")
+    assert all(before[name].equal(after[name]) for name in before)
+
+
+def test_explore_continues_from_its_chunks(done_pipeline, make_workspace):
+    folder = done_pipeline.folder("explore")
+    lost = sorted((folder / "runs").glob("*.jsonl"))[-1]
+    lost.unlink()
+    (folder / "done.json").unlink()
+    explore(make_workspace(resume=True))
+    assert lost.exists()
+    assert done_pipeline.done("explore").figures["trees"] == {"ladder": 8}
+
+
+def test_labels_are_mean_returns(done_pipeline):
+    trees = read_labelled_trees(done_pipeline.folder("label") / "trees.jsonl")
+    assert len(trees) == 8
+    for tree in trees:
+        labelled = [node for node in tree.nodes if node.target is not None]
+        assert labelled
+        assert all(0.0 <= node.target <= 1.0 and node.visits >= 1 for node in labelled)
+        first = [node for node in tree.nodes if node.parent == -1]
+        assert sum(node.visits for node in first) == 6
+
+
+def test_the_papers_filter_keeps_visited_nodes_only(done_pipeline, make_workspace):
+    shutil.rmtree(done_pipeline.folder("label"))
+    label(make_workspace(label={"variant": "visits", "min_visits": 3}))
+    trees = read_labelled_trees(done_pipeline.folder("label") / "trees.jsonl")
+    labelled = [node for tree in trees for node in tree.nodes if node.target is not None]
+    assert labelled
+    assert all(node.visits >= 3 and node.weight == 1.0 for node in labelled)
+
+
+def test_the_pipeline_ends_with_results_and_cards(done_pipeline):
+    assert all((done_pipeline.folder(stage) / "done.json").exists() for stage in STAGES)
+    results = read_json(done_pipeline.folder("report") / "results.json", Results)
+    expected = {"greedy", "single", "random-of-n", "shortest-of-n", "likeliest-of-n", "best-of-n", "oracle", "beam"}
+    assert expected | {"beam-random", "best-of-n-at-cost"} == set(results.methods)
+    assert {figures["all"].tasks for figures in results.methods.values()} == {8}
+    oracle, chosen = results.methods["oracle"]["all"], results.methods["best-of-n"]["all"]
+    assert oracle.score.mean >= chosen.score.mean
+    assert oracle.score.mean >= results.methods["random-of-n"]["all"].score.mean
+    for path in ("export/policy/README.md", "export/reward/README.md"):
+        card = (done_pipeline.out / path).read_text()
+        assert "beam 2×2" in card and "| collect |" in card
+    assert describe(done_pipeline).count("finished") == len(STAGES)
+
+
+def test_no_test_task_starts_in_a_state_of_training(done_pipeline):
+    tasks = read_json(done_pipeline.folder("evaluate") / "tasks.json")["ladder"]
+    seen = set(read_json(done_pipeline.folder("collect") / "initial_states.json"))
+    seen |= set(read_json(done_pipeline.folder("explore") / "initial_states.json"))
+    from agentrm_trainer.tasks import initial_state
+
+    environment = FakeLadder()
+    keys = [
+        initial_state(environment, task, environment.reset(task))
+        for task in (environment.task(name) for name in tasks["tasks"])
+    ]
+    assert len(set(keys)) == 8
+    assert not seen.intersection(keys)
+
+
+def test_a_resumed_pipeline_passes_finished_stages_over(done_pipeline, make_workspace):
+    times = {stage: (done_pipeline.folder(stage) / "done.json").stat().st_mtime_ns for stage in STAGES}
+    run_pipeline(make_workspace(resume=True))
+    assert times == {stage: (done_pipeline.folder(stage) / "done.json").stat().st_mtime_ns for stage in STAGES}
+
+
+def test_the_saved_models_load_and_score(done_pipeline):
+    from agentrm_models.messages import Message
+    from agentrm_models.rewards.base import ScoreGroup
+    from agentrm_models.specs import load_policy, load_reward
+    from agentrm_trainer.fit import score_pieces
+    from agentrm_trainer.judged import JudgedGroup
+    from agentrm_trainer.reward_data import judged_pieces
+
+    policy = load_policy(str(done_pipeline.folder("export") / "policy"), threads=1)
+    reward = load_reward(str(done_pipeline.folder("export") / "reward"), threads=1)
+    assert policy.traits.prompt == reward.traits.prompt == "short"
+    groups = read_json(done_pipeline.folder("explore") / "dev" / "siblings.json", list[JudgedGroup])
+    groups = groups or [
+        msgspec.convert(
+            {"environment": "ladder", "task": "t", "level": "low", "items": [
+                {"conversation": [msgspec.to_builtins(Message("assistant", "Action: up"))], "worth": 1.0}
+            ]},
+            JudgedGroup,
+        )
+    ]  # fmt: skip
+    model = fit_module.prepare_for_training(fit_module.load_fitted(done_pipeline), "cpu")
+    tokenizer = sft_module.load_tokenizer(done_pipeline.folder("sft") / "policy")
+    trained_view = score_pieces(model, judged_pieces(tokenizer, groups, 512), "cpu")
+    playing_view = reward.score([ScoreGroup(tuple(item.conversation for item in group.items)) for group in groups])
+    for one, other in zip(trained_view, playing_view, strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
