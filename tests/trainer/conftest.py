@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 import torch
+from fake_ladder import FakeEntryPoint, FakeLadder
 
 from agentrm_trainer.config import Config
 from agentrm_trainer.progress import PlainDisplay
 from agentrm_trainer.workspace import Workspace
 from agentrm_tui.environments import registry
-from fake_ladder import FakeEntryPoint, FakeLadder
 
 TINY: dict[str, Any] = {
     "name": "tiny",

@@ -7,6 +7,7 @@ import shutil
 
 import msgspec
 import pytest
+from fake_ladder import FakeLadder
 from safetensors.torch import load_file
 
 from agentrm_models.errors import DivergedError, InterruptedRun, UsageError
@@ -21,7 +22,6 @@ from agentrm_trainer.reports.results import Results
 from agentrm_trainer.sft import sft
 from agentrm_trainer.workspace import STAGES, read_json
 from agentrm_tui.replies import parse_reply
-from fake_ladder import FakeLadder
 
 
 @pytest.fixture(scope="module")
