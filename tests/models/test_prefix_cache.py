@@ -76,11 +76,11 @@ def test_each_token_of_a_tree_is_computed_once() -> None:
 
 @pytest.mark.parametrize("reward", [True, False])
 def test_long_texts_and_wide_trees_are_computed_in_pieces(reward: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    from agentrm_models.prefix_cache import token_trie, waves
+    from agentrm_models.prefix_cache import passes, token_trie
 
     monkeypatch.setattr(token_trie, "LONGEST_EDGE", 16)
-    monkeypatch.setattr(waves, "GROUP_TOKENS", 24)
-    monkeypatch.setattr(waves, "FORWARD_TOKENS", 40)
+    monkeypatch.setattr(passes, "GROUP_TOKENS", 24)
+    monkeypatch.setattr(passes, "FORWARD_TOKENS", 40)
     cached, plain = backends(reward=reward)
     for seed in range(6):
         assert_same(cached, plain, random_tree(seed, 10, 60))

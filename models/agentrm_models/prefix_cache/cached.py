@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from agentrm_models.prefix_cache.branches import BranchBatch, BranchRow, Fed
 from agentrm_models.prefix_cache.kv_pool import CacheFullError, KVPool
 from agentrm_models.prefix_cache.layers import Layers
+from agentrm_models.prefix_cache.passes import forward_passes
 from agentrm_models.prefix_cache.states import Architecture, Rows
 from agentrm_models.prefix_cache.token_trie import Slots, TokenTrie, TrieNode
 from agentrm_models.prefix_cache.tree_attention import ExtendPass
-from agentrm_models.prefix_cache.waves import forward_passes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +33,7 @@ class CachedBackend:
     def __init__(self, parts: Architecture, layers: Layers, limit_bytes: int) -> None:
         self._head: Any = parts.head
         self._layers = layers
+        self._model = parts.model
         self._device = parts.model.device
         self._pool = KVPool(layers.count, limit_bytes, self._device)
         self._trie = TokenTrie(self._take, self._pool.give_back)
@@ -155,7 +156,7 @@ class CachedBackend:
             order = [node for group in groups for node in group.nodes]
             ids = [token for node in order for token in node.ids]
             positions = [position for node in order for position in range(node.start, node.end)]
-            hidden = self._layers.forward(ids, positions, ExtendPass(self._pool, groups, self._device))
+            hidden = self._layers.forward(ids, positions, ExtendPass(self._pool, groups, self._model))
             self.computed += len(ids)
             self._finish(order, hidden, wanted)
 
