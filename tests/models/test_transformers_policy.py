@@ -152,6 +152,14 @@ def test_a_full_context_is_cut_and_counted() -> None:
     assert policy.usage.tokens_unique > 0
 
 
+def test_a_reply_ends_with_the_window() -> None:
+    for family in ("llama", "gpt2"):
+        size = {"n_positions": 64} if family == "gpt2" else {"max_position_embeddings": 64}
+        policy = TransformersPolicy(tiny_policy_model(family, **size), TOKENIZER, stop_after_action=False)
+        found = policy.propose([ask(conversation("Goal."), 2, max_tokens=500)])[0]
+        assert all(0 < one.tokens < 64 for one in found)
+
+
 def test_complete_action_waits_for_the_line_after_a_tool() -> None:
     assert complete_action("Thought: x\nAction: go\n") == "Thought: x\nAction: go"
     assert complete_action("Thought: x\nAction: go") == ""

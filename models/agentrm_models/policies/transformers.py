@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from agentrm_models.chat import ChatEncoder
 from agentrm_models.context import FittedContext, fit_context
 from agentrm_models.messages import PromptStyle
-from agentrm_models.policies.base import Candidate, PolicyTraits, ProposeRequest
+from agentrm_models.policies.base import Candidate, Decoding, PolicyTraits, ProposeRequest
 from agentrm_models.prefix_cache.backends import ClosedBackend, choose_backend
 from agentrm_models.prefix_cache.generation import Branch, Prompt, action_of, generate
 from agentrm_models.prefix_cache.ledger import TokenLedger
@@ -125,7 +127,7 @@ class TransformersPolicy:
             check_decoding(request.decoding, request.n)
         fitted = [self._fit(request) for request in requests]
         prompts = [
-            Prompt(context.ids, _numbers(request), request.decoding, request.noise)
+            Prompt(context.ids, _numbers(request), self._within_window(request.decoding, context), request.noise)
             for request, context in zip(requests, fitted, strict=True)
         ]
         try:
@@ -152,6 +154,13 @@ class TransformersPolicy:
         window = self._traits.context_length
         reserve = min(request.decoding.max_tokens, window // 2) if window else request.decoding.max_tokens
         return fit_context(self._encoder, request.conversation, window, reserve, True)
+
+    def _within_window(self, decoding: Decoding, context: FittedContext) -> Decoding:
+        """Let a reply end where the window does, when more tokens are asked for than half of it holds."""
+        room = self._traits.context_length - len(context.ids)
+        if not self._traits.context_length or decoding.max_tokens <= room:
+            return decoding
+        return msgspec.structs.replace(decoding, max_tokens=max(room, 1))
 
     def _generate(self, prompts: Sequence[Prompt], progress: ProgressHook) -> list[list[Branch]]:
         def run(batch: Sequence[Prompt]) -> list[list[Branch]]:
