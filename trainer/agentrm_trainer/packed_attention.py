@@ -71,6 +71,8 @@ def packed_attention(
     Returns:
         Shape (1, tokens, heads, head size).
     """
+    if isinstance(layout, Forest):
+        return _forest_attention(query[0], key[0], value[0], layout, scaling), None
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
@@ -79,26 +81,25 @@ def packed_attention(
             parts = zip(*(torch.split(part, lengths, 2) for part in (query, key, value)), strict=True)
             outs = [_attend(q, k, v, None, scaling) for q, k, v in parts]
             return torch.cat(outs, 2).transpose(1, 2), None
-        case Forest(blocks, order):
-            return _forest_attention(query[0], key[0], value[0], blocks, order, scaling), None
         case None:
             out = F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling)
             return out.transpose(1, 2), None
 
 
-def _forest_attention(
-    query: Tensor, key: Tensor, value: Tensor, blocks: list[QueryBlocks], order: Tensor, scaling: float | None
-) -> Tensor:
+def _forest_attention(query: Tensor, key: Tensor, value: Tensor, forest: Forest, scaling: float | None) -> Tensor:
+    """Attend along paths; query heads that share a key head are stacked as further queries, so no key is copied."""
+    heads, key_heads = query.shape[0], key.shape[0]
     query, key, value = (part.transpose(0, 1) for part in (query, key, value))
     outs = []
-    for block in blocks:
+    for block in forest.blocks:
         q, k, v = (
             part.index_select(0, index.flatten()).view(*index.shape, *part.shape[1:]).transpose(1, 2)
             for part, index in ((query, block.queries), (key, block.keys), (value, block.keys))
         )
-        out = _attend(q, k, v, block.mask, scaling)
-        outs.append(out.transpose(1, 2).flatten(0, 1))
-    return torch.cat(outs).index_select(0, order)[None]
+        stacked = q.reshape(len(q), key_heads, -1, q.shape[-1])
+        out = _attend(stacked, k, v, block.mask.repeat(1, 1, heads // key_heads, 1), scaling)
+        outs.append(out.reshape(q.shape).transpose(1, 2).flatten(0, 1))
+    return torch.cat(outs).index_select(0, forest.order)[None]
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None) -> Tensor:

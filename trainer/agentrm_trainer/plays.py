@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from agentrm_models.policies.base import Policy
 from agentrm_models.rewards.base import RewardModel
+from agentrm_trainer.workers import check_stop_here
 from agentrm_tui.runs.batch import run_plan
 from agentrm_tui.runs.events import AnyEvent
 from agentrm_tui.runs.plan import RunPlan
@@ -81,6 +82,7 @@ def play(
 
     def emit(event: AnyEvent) -> None:
         writer.append(event)
+        check_stop_here()
         if watch is not None:
             watch(event)
 

@@ -27,7 +27,7 @@ def run_chunks(
     if processes == 1:
         for job in jobs:
             workspace.check_stop()
-            yield job, work(job)
+            yield job, _work_here(workspace, work, job)
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_ignore_interrupts)
@@ -38,6 +38,14 @@ def run_chunks(
         pool.shutdown(wait=not workspace.stopping, cancel_futures=True)
         for child in children:
             child.terminate()
+
+
+def _work_here(workspace: Workspace, work: Callable[[Job], Result], job: Job) -> Result:
+    _in_this_process.append(workspace)
+    try:
+        return work(job)
+    finally:
+        _in_this_process.pop()
 
 
 def _in_pool(
@@ -56,6 +64,19 @@ def _in_pool(
         finished = wait(running, timeout=0.5, return_when=FIRST_COMPLETED).done if running else set()
         for future in [future for future in running if future in finished]:
             yield running.pop(future), future.result()
+
+
+_in_this_process: list[Workspace] = []
+
+
+def check_stop_here() -> None:
+    """Raise where work that runs in this process is to stop; in a worker process there is nothing to check.
+
+    Raises:
+        InterruptedRun: A person asked to stop.
+    """
+    for workspace in _in_this_process:
+        workspace.check_stop()
 
 
 def _ignore_interrupts() -> None:
