@@ -1,29 +1,40 @@
-"""The app: opens the launcher or a run, owns the engines that it starts, and ends them when it is left."""
+"""The app: opens the launcher or a run, owns the engines that it starts, and ends them when it is left.
+
+The episode screen and the engine's link are imported when a run is opened, so that the launcher is painted sooner.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on, work
 from textual.app import App
 from textual.binding import Binding, BindingType
 
 from agentrm_models.errors import AgentRMError
-from agentrm_tui.engine.link import EngineLink
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.store import RunReader, runs_folder
+from agentrm_tui.settings import launcher_memory
 from agentrm_tui.ui import catalog
-from agentrm_tui.ui.palette import ActionCommands
-from agentrm_tui.ui.screens.episode import EpisodeScreen
 from agentrm_tui.ui.screens.launcher import Launcher
-from agentrm_tui.ui.session import Link, Session, Surroundings, plan_of
+from agentrm_tui.ui.session import EngineWanted, Left, Link, Session, Surroundings
+
+if TYPE_CHECKING:
+    from agentrm_tui.ui.palette import ActionCommands
+    from agentrm_tui.ui.screens.episode import EpisodeScreen
 
 DEFAULT_THEME = "tokyo-night"
 PLAIN_THEME = "ansi-dark"
 """For terminals of 16 colours: the terminal's own."""
+
+
+def _action_commands() -> type[ActionCommands]:
+    from agentrm_tui.ui.palette import ActionCommands
+
+    return ActionCommands
 
 
 class AgentRMApp(App[int]):
@@ -39,7 +50,7 @@ class AgentRMApp(App[int]):
 
     TITLE = "agentrm"
     CSS_PATH = "styles.tcss"
-    COMMANDS: ClassVar[Any] = {ActionCommands}
+    COMMANDS: ClassVar[Any] = {_action_commands}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", show=False, priority=True),
     ]
@@ -81,21 +92,23 @@ class AgentRMApp(App[int]):
     def _replayed(self, message: Launcher.Replayed) -> None:
         self._open(Session(message.path, self.surroundings, follow=False))
 
-    @on(EpisodeScreen.Left)
+    @on(Left)
     def _left(self) -> None:
-        if isinstance(self.screen, EpisodeScreen):
-            self._leave(self.screen)
+        screen = self._shown_run()
+        if screen is not None:
+            self._leave(screen)
 
-    @on(EpisodeScreen.EngineWanted)
+    @on(EngineWanted)
     def _engine_wanted(self) -> None:
-        if isinstance(self.screen, EpisodeScreen):
-            self._restart(self.screen)
+        screen = self._shown_run()
+        if screen is not None:
+            self._restart(screen)
 
     @work(exclusive=True, group="engine")
     async def _start_run(self, plan: RunPlan, paused: bool) -> None:
         link = await self._start_engine(plan, None, paused)
         if link is not None:
-            self._open(Session(link.run_path, self.surroundings, follow=True, link=link, plan=plan))
+            self._open(Session(link.run_path, self.surroundings, follow=True, link=link, plan=plan, going=not paused))
         elif self._first_plan is not None:
             self.exit(3)
 
@@ -103,6 +116,9 @@ class AgentRMApp(App[int]):
     async def _restart(self, screen: EpisodeScreen) -> None:
         """Start an engine that goes on with the file of a screen, and show the file anew."""
         old = screen.session
+        from agentrm_tui.runs.opening import plan_of
+        from agentrm_tui.ui.screens.episode import EpisodeScreen
+
         run = old.feed.state.run
         plan = old.plan or (plan_of(run) if run is not None else None)
         if plan is None:
@@ -112,7 +128,7 @@ class AgentRMApp(App[int]):
             await self._close(old.link)
         link = await self._start_engine(plan, old.path, True)
         if link is not None:
-            session = Session(link.run_path, self.surroundings, follow=True, link=link, plan=plan)
+            session = Session(link.run_path, self.surroundings, follow=True, link=link, plan=plan, going=False)
             await self.switch_screen(EpisodeScreen(session, tick=self._ticking))
 
     @work
@@ -131,7 +147,14 @@ class AgentRMApp(App[int]):
         launcher.load_runs()
 
     def _open(self, session: Session) -> None:
+        from agentrm_tui.ui.screens.episode import EpisodeScreen
+
         self.push_screen(EpisodeScreen(session, tick=self._ticking))
+
+    def _shown_run(self) -> EpisodeScreen | None:
+        from agentrm_tui.ui.screens.episode import EpisodeScreen
+
+        return self.screen if isinstance(self.screen, EpisodeScreen) else None
 
     def _open_launcher(self) -> None:
         self.push_screen(Launcher(self.surroundings))
@@ -157,20 +180,20 @@ class AgentRMApp(App[int]):
 
 
 def _start_engine(plan: RunPlan, resume: Path | None, paused: bool) -> Link:
+    from agentrm_tui.engine.link import EngineLink
+
     return EngineLink.start(plan, paused=paused, resume=resume)
 
 
 def real_surroundings() -> Surroundings:
     """Files of this user, real engines, the wall clock."""
-    from platformdirs import user_config_path
-
     return Surroundings(
         open_run=RunReader,
         start_engine=_start_engine,
         describe=catalog.ask,
         clock=time.time,
         runs_folder=runs_folder(),
-        memory=user_config_path("agentrm-tui") / "launcher.json",
+        memory=launcher_memory(),
     )
 
 

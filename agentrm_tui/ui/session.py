@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from agentrm_tui.engine.commands import Command, Phase, Status
+from textual.message import Message
+
+from agentrm_tui.engine.commands import Command, Pause, Phase, Resume, Status, Step
 from agentrm_tui.runs import events as ev
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.search.tree import NodeId
@@ -64,6 +66,14 @@ class Surroundings(NamedTuple):
     memory: Path
 
 
+class Left(Message):
+    """The person leaves the run on the screen."""
+
+
+class EngineWanted(Message):
+    """An engine should go on with the file of the run on the screen."""
+
+
 class Facts(NamedTuple):
     """What decides which actions apply now.
 
@@ -98,6 +108,7 @@ class Session:
         follow: Stay at the end as the file grows (live and attached runs).
         link: The engine; None for replay and attach.
         plan: What was asked for, to start a dead engine again.
+        going: Whether the person wants the run to go on by itself; a step in flight does not count.
     """
 
     def __init__(
@@ -108,10 +119,12 @@ class Session:
         follow: bool,
         link: Link | None = None,
         plan: RunPlan | None = None,
+        going: bool = True,
     ) -> None:
         self.path = path
         self.link = link
         self.plan = plan
+        self.going = going
         self.feed = Feed(surroundings.open_run(path), surroundings.clock, follow=follow)
 
     @property
@@ -167,22 +180,6 @@ class Session:
         """Send commands to the engine, if there is one."""
         if self.link is not None and self.link.alive:
             for command in commands:
+                if isinstance(command, Resume | Pause | Step):
+                    self.going = isinstance(command, Resume)
                 self.link.send(command)
-
-
-def plan_of(run: ev.RunStarted) -> RunPlan:
-    """The plan that a run file's first event repeats."""
-    return RunPlan(
-        environment=run.environment,
-        tasks=run.tasks,
-        policy=run.policy,
-        reward=run.reward,
-        search=run.search,
-        temperature=run.temperature,
-        max_tokens=run.max_tokens,
-        max_steps=run.max_steps,
-        seed=run.seed,
-        threads=run.threads,
-        parallel=run.parallel,
-        cache_bytes=run.cache_bytes,
-    )

@@ -64,16 +64,22 @@ async def test_keys_that_send_one_command(status: Status, key: str, sent: list[C
         assert link.sent == sent
 
 
-@pytest.mark.parametrize(("status", "extra"), [(RUNNING, [Resume()]), (PAUSED, [])])
-async def test_back_goes_to_the_step_before_and_keeps_going_if_it_was(status: Status, extra: list[Command]) -> None:
-    link = FakeEngineLink(status)
+@pytest.mark.parametrize(
+    ("key", "first", "extra"),
+    [("", [], [Resume()]), ("n", [Step("request")], []), ("space", [Pause()], [])],
+    ids=["going", "stepping", "paused"],
+)
+async def test_back_goes_to_the_step_before_and_keeps_going_if_it_was(
+    key: str, first: list[Command], extra: list[Command]
+) -> None:
+    link = FakeEngineLink(RUNNING)
     app = live_app(link)
     async with app.run_test(size=(120, 40)) as pilot:
         screen = await opened(pilot)
         assert screen.view is not None
         before = screen.view.tree[screen.view.path[-2]]
-        await pilot.press("b")
-        assert link.sent == [Rewind(before.acted_at, "e0"), *extra]
+        await pilot.press(*([key] if key else []), "b")
+        assert link.sent == [*first, Rewind(before.acted_at, "e0"), *extra]
 
 
 async def test_back_goes_to_the_selected_node() -> None:
@@ -85,7 +91,7 @@ async def test_back_goes_to_the_selected_node() -> None:
         node = screen.view.tree[screen.view.path[2]]
         screen.select(node.id)
         await pilot.press("b")
-        assert link.sent == [Rewind(node.acted_at, "e0")]
+        assert link.sent == [Rewind(node.acted_at, "e0"), Resume()]
 
 
 async def test_uncut_and_fork_act_on_the_selected_candidate() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual.binding import BindingType
-from textual.message import Message
 
 from agentrm_tui.engine.commands import Fork, Override, Pause, Resume, Rewind, Step, Stop, Unprune
 from agentrm_tui.search.tree import Node
@@ -14,6 +13,7 @@ from agentrm_tui.ui.screens.confirm import ConfirmScreen
 from agentrm_tui.ui.screens.episode_panes import EpisodePanes
 from agentrm_tui.ui.screens.help import HelpScreen
 from agentrm_tui.ui.screens.move import MoveScreen
+from agentrm_tui.ui.session import EngineWanted, Left
 from agentrm_tui.ui.widgets.bars import PANES
 
 
@@ -24,12 +24,6 @@ class EpisodeScreen(EpisodePanes):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings()]
-
-    class Left(Message):
-        """The person leaves this run."""
-
-    class EngineWanted(Message):
-        """An engine should go on with this run's file."""
 
     def action_pause(self) -> None:
         """Pause, or go on."""
@@ -48,7 +42,7 @@ class EpisodeScreen(EpisodePanes):
         node = self._acted_node(back=self.selected is None)
         if node is None or self.view is None:
             return
-        going = not self.facts.paused
+        going = self.session.going
         self.session.send(Rewind(node.acted_at, self.view.id))
         if going:
             self.session.send(Resume())
@@ -71,6 +65,8 @@ class EpisodeScreen(EpisodePanes):
             if reply is not None:
                 self.session.send(Override(node.id, reply, view.id))
                 self.selected = None
+                if not self.session.going:
+                    self.notify("Your move comes with the next proposal: n steps there, space goes on.")
 
         self.app.push_screen(MoveScreen(node.depth, node.observation or "", valid, proposed), answer)
 
@@ -92,7 +88,7 @@ class EpisodeScreen(EpisodePanes):
 
     def action_restart(self) -> None:
         """Start the engine on this file again."""
-        self.post_message(self.EngineWanted())
+        self.post_message(EngineWanted())
 
     def action_play(self) -> None:
         """Play the recording, or stop."""
@@ -177,13 +173,13 @@ class EpisodeScreen(EpisodePanes):
     def action_quit(self) -> None:
         """Leave; ask first while the run goes on."""
         if not self.facts.live or self.facts.finished:
-            self.post_message(self.Left())
+            self.post_message(Left())
             return
 
         def answer(end: bool | None) -> None:
             if end:
                 self.session.send(Stop())
-                self.post_message(self.Left())
+                self.post_message(Left())
 
         question = "The run is still going. End it? What was done stays in the file and can be gone on with."
         self.app.push_screen(ConfirmScreen(question, "End the run", "Keep watching"), answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -15,7 +16,6 @@ from textual.content import Content
 from textual.message import Message
 from textual.screen import Screen
 from textual.suggester import SuggestFromList
-from textual.widget import Widget
 from textual.widgets import Button, Footer, Input, OptionList, Select, Static
 from textual.widgets.option_list import Option
 
@@ -91,6 +91,7 @@ class Launcher(Screen[None]):
         self._choices = load_choices(surroundings.memory)
         self._offer: Offer | None = None
         self._runs: list[RunSummary] = []
+        self._listed = False
 
     def compose(self) -> ComposeResult:
         """Title, form, recent runs, hint, keys."""
@@ -105,10 +106,14 @@ class Launcher(Screen[None]):
             ),
             id="title",
         )
-        with Container(id="launcher"):
+        with Container(id="middle"), Container(id="launcher"):
             with VerticalScroll(id="form", can_focus=False) as form:
                 form.border_title = "New run"
-                yield from self._fields(names, policies, rewards)
+                with Grid(id="fields"):
+                    yield from self._fields(names, policies, rewards)
+                with Horizontal(classes="buttons"):
+                    yield Button("Start", id="start", variant="primary", compact=True)
+                    yield Button("Start paused", id="start_paused", compact=True)
             about = Static("", id="about", markup=False)
             about.border_title = "About this environment"
             runs = OptionList(id="recent", markup=False)
@@ -121,29 +126,22 @@ class Launcher(Screen[None]):
         kept = self._choices
         policy = kept.policy or suggest(kept.environment, policies)
         reward = kept.reward or suggest(kept.environment, rewards)
-        algorithms = [(name, name) for name in ALGORITHMS]
-        yield _field(
-            "Environment",
-            Select([(n, n) for n in names], value=kept.environment, allow_blank=False, compact=True, id="environment"),
-        )
-        yield _field(
-            "Level", Select([(kept.level, kept.level)], value=kept.level, allow_blank=False, compact=True, id="level")
-        )
-        yield _field("First seed", _number(kept.seed, "seed"))
-        yield _field("Episodes", _number(kept.episodes, "episodes"))
-        yield _field("Policy", Input(policy, suggester=SuggestFromList(policies), compact=True, id="policy"))
-        yield _field("Reward model", Input(reward, suggester=SuggestFromList(rewards), compact=True, id="reward"))
-        yield _field(
-            "Search", Select(algorithms, value=kept.algorithm, allow_blank=False, compact=True, id="algorithm")
-        )
-        yield _field("", _number(kept.first_number, "first_number"))
-        yield _field("", _number(kept.second_number, "second_number"))
-        yield _field("Temperature", Input(f"{kept.temperature:g}", type="number", compact=True, id="temperature"))
-        yield Horizontal(
-            Button("Start", id="start", variant="primary", compact=True),
-            Button("Start paused", id="start_paused", compact=True),
-            classes="buttons",
-        )
+        yield _label("Environment", "environment")
+        yield _select("environment", names, kept.environment)
+        yield _label("Level", "level")
+        yield _select("level", (kept.level,), kept.level)
+        yield from _number("First seed", kept.seed, "seed")
+        yield from _number("Episodes", kept.episodes, "episodes")
+        yield _label("Policy", "policy")
+        yield Input(policy, suggester=SuggestFromList(policies), compact=True, id="policy")
+        yield _label("Reward model", "reward")
+        yield Input(reward, suggester=SuggestFromList(rewards), compact=True, id="reward")
+        yield _label("Search", "algorithm")
+        yield _select("algorithm", ALGORITHMS, kept.algorithm)
+        yield from _number("", kept.first_number, "first_number")
+        yield from _number("", kept.second_number, "second_number")
+        yield _label("Temperature", "temperature")
+        yield Input(f"{kept.temperature:g}", type="number", compact=True, id="temperature")
 
     def on_mount(self) -> None:
         """Name the numbers, then ask for levels and runs in the background."""
@@ -169,17 +167,22 @@ class Launcher(Screen[None]):
     def load_runs(self) -> None:
         """List the recent runs."""
         runs = list_runs(self._outside.runs_folder)[:RUNS_SHOWN]
+        self._listed = True
         self.app.call_from_thread(self._show_runs, runs)
+
+    def on_resize(self) -> None:
+        """Lines of the list are laid out for the width."""
+        self.call_after_refresh(self._show_runs, self._runs)
 
     def _show_runs(self, runs: list[RunSummary]) -> None:
         self._runs = runs
         listed = self.query_one("#recent", OptionList)
-        width = max(30, listed.scrollable_content_region.width - 2)
+        width = max(30, listed.scrollable_content_region.width - 3)
         listed.clear_options()
         listed.add_options(
             [Option(_run_line(run, self._outside.clock(), width), id=str(n)) for n, run in enumerate(runs)]
         )
-        if not runs:
+        if not runs and self._listed:
             listed.add_option(
                 Option(Content.styled("Runs appear here once there are some.", "$foreground 62%"), disabled=True)
             )
@@ -208,10 +211,9 @@ class Launcher(Screen[None]):
 
     def _name_numbers(self, algorithm: Algorithm) -> None:
         for field, name in zip(("first_number", "second_number"), NUMBER_NAMES[algorithm], strict=True):
-            row = self.query_one(f"#{field}").parent
-            if isinstance(row, Widget):
-                row.display = bool(name)
-                row.query_one(".label", Static).update(f"  {name}")
+            label = self.query_one(f"#{field}_label", Static)
+            label.update(f"  {name}")
+            label.display = self.query_one(f"#{field}").display = bool(name)
 
     @on(OptionList.OptionSelected, "#recent")
     def _run_picked(self, event: OptionList.OptionSelected) -> None:
@@ -298,12 +300,17 @@ def _first_environment(names: tuple[str, ...]) -> str:
     return "maze" if "maze" in names else names[0]
 
 
-def _field(name: str, widget: Widget) -> Grid:
-    return Grid(Static(name, classes="label", markup=False), widget, classes="field")
+def _label(name: str, field: str) -> Static:
+    return Static(name, classes="label", markup=False, id=f"{field}_label")
 
 
-def _number(value: int, field: str) -> Input:
-    return Input(str(value), type="integer", compact=True, id=field)
+def _select(field: str, names: Sequence[str], value: str) -> Select[str]:
+    return Select([(Content(name), name) for name in names], value=value, allow_blank=False, compact=True, id=field)
+
+
+def _number(name: str, value: int, field: str) -> ComposeResult:
+    yield _label(name, field)
+    yield Input(str(value), type="integer", compact=True, id=field)
 
 
 def _run_line(run: RunSummary, now: float, width: int) -> Content:
