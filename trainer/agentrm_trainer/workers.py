@@ -6,8 +6,10 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from agentrm_models.errors import MemoryExhaustedError
 from agentrm_trainer.workspace import Workspace
 
 Job = TypeVar("Job")
@@ -33,11 +35,16 @@ def run_chunks(
     pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_ignore_interrupts)
     try:
         yield from _in_pool(workspace, iter(jobs), work, pool, processes)
+    except BrokenProcessPool:
+        workspace.check_stop()
+        raise MemoryExhaustedError(
+            "a worker process was ended from outside, as happens when memory runs out", "Use fewer processes."
+        ) from None
     finally:
         children = list(multiprocessing.active_children()) if workspace.stopping else []
         pool.shutdown(wait=not workspace.stopping, cancel_futures=True)
         for child in children:
-            child.terminate()
+            child.kill()
 
 
 def _work_here(workspace: Workspace, work: Callable[[Job], Result], job: Job) -> Result:
@@ -80,4 +87,6 @@ def check_stop_here() -> None:
 
 
 def _ignore_interrupts() -> None:
+    """The parent alone answers Ctrl-C and SIGTERM: it ends its workers itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
