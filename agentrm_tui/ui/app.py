@@ -15,6 +15,7 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 
 from agentrm_models.errors import AgentRMError
+from agentrm_tui.runs.events import AnyEvent
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.store import RunReader, runs_folder
 from agentrm_tui.settings import launcher_memory
@@ -179,6 +180,18 @@ class AgentRMApp(App[int]):
             self._links.pop().close()
 
 
+class RunTail:
+    """Reads a run file that an engine may not have begun to write yet."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._reader = RunReader(path)
+
+    def poll(self) -> list[AnyEvent]:
+        """What is new; nothing before the file exists."""
+        return self._reader.poll() if self._path.exists() else []
+
+
 def _start_engine(plan: RunPlan, resume: Path | None, paused: bool) -> Link:
     from agentrm_tui.engine.link import EngineLink
 
@@ -188,7 +201,7 @@ def _start_engine(plan: RunPlan, resume: Path | None, paused: bool) -> Link:
 def real_surroundings() -> Surroundings:
     """Files of this user, real engines, the wall clock."""
     return Surroundings(
-        open_run=RunReader,
+        open_run=RunTail,
         start_engine=_start_engine,
         describe=catalog.ask,
         clock=time.time,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from agentrm_tui.runs.store import RunReader
 from agentrm_tui.ui.app import AgentRMApp, real_surroundings
 from agentrm_tui.ui.screens.episode import EpisodeScreen
 
@@ -25,8 +26,8 @@ def export_svg(run_path: Path, size: tuple[int, int], out: Path, at_event: int |
 
 
 async def _draw(run_path: Path, size: tuple[int, int], at_event: int | None) -> str:
+    RunReader(run_path).poll()
     surroundings = real_surroundings()
-    surroundings.open_run(run_path).poll()
     app = AgentRMApp(surroundings, replay=run_path, tick=False)
     async with app.run_test(size=size) as pilot:
         await pilot.pause()

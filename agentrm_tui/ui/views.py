@@ -142,13 +142,10 @@ def best_node(episode: EpisodeState) -> NodeId:
         return tree.root.id
     proposed = [tree[item.node] for item in proposal.nodes if item.node in tree]
     alive = [node for node in proposed if not node.pruned]
+    acted = [node for node in alive if node.acted]
     judged = [node for node in alive if node.reward_value is not None]
-    if judged:
-        return max(judged, key=_promise).id
     asked = [tree[node] for node in proposal.asked if node in tree]
-    if asked:
-        return max(asked, key=_promise).id
-    return alive[0].id if alive else tree.root.id
+    return max(acted or judged or asked or [tree.root], key=_promise).id
 
 
 def view_episode(episode: EpisodeState, selected: NodeId | None) -> EpisodeView:

@@ -44,6 +44,14 @@ def test_the_best_path_is_followed_and_the_table_is_sorted() -> None:
     assert [step.regret for step in view.values] == [0.0, 0.0]
 
 
+def test_without_a_reward_model_the_acted_node_is_followed() -> None:
+    run = FakeRun("greedy").start_episode()
+    run.propose(["0"], 1)
+    assert view_episode(episode_of(run.events), None).path == ("0",)
+    run.act(["0.0"], 1)
+    assert view_episode(episode_of(run.events), None).path == ("0", "0.0")
+
+
 def test_a_selection_shows_its_siblings_its_path_and_its_regret() -> None:
     view = view_episode(episode_of(two_steps().events), "0.1")
     assert view.path == ("0", "0.1")

@@ -60,6 +60,8 @@ def activity(session: Session, snapshot: Snapshot) -> Activity:
     if status is None:
         loading = loading_words(snapshot.state)
         return Activity("loading" if loading else phase, loading or "the engine" * (phase == "starting"))
+    if phase == "waiting":
+        return Activity(phase, "e types or picks your move", seconds=snapshot.now - status.since)
     nodes = f" · {len(status.nodes)} nodes" if len(status.nodes) > 1 else ""
     what = one_line(status.what or status.request) or ""
     upcoming = f"next: {status.request}{nodes}" if phase == "paused" and status.request else what
