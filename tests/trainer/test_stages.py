@@ -253,3 +253,14 @@ def test_the_saved_models_load_and_score(done_pipeline):
     playing_view = reward.score([ScoreGroup(tuple(item.conversation for item in group.items)) for group in groups])
     for one, other in zip(trained_view, playing_view, strict=True):
         assert one == pytest.approx(other, abs=1e-4)
+
+
+def test_two_processes_cannot_work_in_one_folder(make_workspace):
+    with (
+        make_workspace().locked(),
+        pytest.raises(UsageError, match="another agentrm-train is working"),
+        make_workspace().locked(),
+    ):
+        pass
+    with make_workspace().locked():
+        pass

@@ -89,7 +89,7 @@ def _run(
         click.echo(yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False, allow_unicode=True).rstrip())
         click.echo(describe(workspace))
         return
-    with workspace.catching_signals():
+    with workspace.locked(), workspace.catching_signals():
         if stage is None:
             run_pipeline(workspace)
         else:

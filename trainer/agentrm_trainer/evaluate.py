@@ -182,7 +182,10 @@ def _search(job: EvaluateJob, section: EvaluateSection) -> SearchSettings:
 
 def _states(folder: StageFolder, environment: str, method: str) -> Iterator[RunState]:
     for path in sorted((folder.path / "runs").glob(f"{method}-{environment}-[0-9]*.jsonl")):
-        yield load_state(path)
+        state = load_state(path)
+        if state.finished is None:
+            raise DataError(f"{path} is not complete", "Remove it, and go on with --resume.")
+        yield state
 
 
 def _siblings(workspace: Workspace, folder: StageFolder, tasks: dict[str, TestTasks]) -> list[JudgedGroup]:

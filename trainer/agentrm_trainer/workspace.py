@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from signal import SIGINT, SIGTERM, Signals, default_int_handler, getsignal, signal
 from typing import Any, Literal, TypeAlias
@@ -180,6 +181,21 @@ class Workspace:
         """
         if self._stop:
             raise InterruptedRun("stopped; the work so far is saved", "Add --resume to go on.")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out of this folder; the lock ends with the process, however it ends.
+
+        Raises:
+            UsageError: Another process works in it.
+        """
+        self.out.mkdir(parents=True, exist_ok=True)
+        with (self.out / ".lock").open("w") as file:
+            try:
+                flock(file, LOCK_EX | LOCK_NB)
+            except OSError:
+                raise UsageError(f"another agentrm-train is working in {self.out}", "Wait, or stop it.") from None
+            yield
 
     @contextmanager
     def catching_signals(self) -> Iterator[None]:
