@@ -138,7 +138,7 @@ class FitRun:
         figures = self._dev.measure(self._trainer.model, self._workspace.config.device)
         self._state.evaluations.append({"tokens": self._state.tokens, **figures})
         self._folder.log(evaluation=True, tokens=self._state.tokens, **figures)
-        shown = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in figures.items())
+        shown = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in figures.items())
         self._workspace.display.say(f"fit: {self._state.tokens / 1e6:.2f}M tokens, dev {shown}")
         if figures["selection"] > self._state.best:
             self._state.best = figures["selection"]
@@ -190,15 +190,17 @@ class _DevStates:
         return not any(self._groups.values())
 
     def measure(self, model: Any, device: str) -> dict[str, float]:
-        """Pair accuracies, and their mean as the selection score."""
+        """Pair accuracies, and the selection score: their mean, weighted by the root of the number of pairs."""
         figures: dict[str, float] = {}
+        total = weights = 0.0
         for name, groups in self._groups.items():
             values = score_pieces(model, self._pieces[name], device)
             found = pair_accuracy(groups, values, 0.1 if name == "siblings" else 0.0)
             if found.pairs:
                 figures[f"{name}_accuracy"], figures[f"{name}_pairs"] = round(found.accuracy, 4), found.pairs
-        accuracies = [value for name, value in figures.items() if name.endswith("accuracy")]
-        figures["selection"] = round(sum(accuracies) / len(accuracies), 4) if accuracies else 0.0
+                total += found.accuracy * found.pairs**0.5
+                weights += found.pairs**0.5
+        figures["selection"] = round(total / weights, 4) if weights else 0.0
         return figures
 
 
