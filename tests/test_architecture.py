@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = (
     "agentrm_tui.cli",
     "agentrm_tui.ui",
+    "agentrm_tui.headless",
     "agentrm_tui.engine",
     "agentrm_tui.runs",
     "agentrm_tui.environments",

@@ -11,7 +11,7 @@ import msgspec
 from agentrm_tui.runs import events as ev
 from agentrm_tui.runs.state import EpisodeState, RunState, apply
 from agentrm_tui.search.tree import Node, NodeId
-from agentrm_tui.ui.text import one_line
+from agentrm_tui.terminal_text import one_line
 
 DisplayName: TypeAlias = Literal["auto", "plain", "json", "none"]
 Write: TypeAlias = Callable[[str], None]

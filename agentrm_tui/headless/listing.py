@@ -10,7 +10,7 @@ from agentrm_tui.environments.registry import environment_names, make_environmen
 from agentrm_tui.headless.choosing import TaskChoice, choose_tasks
 from agentrm_tui.headless.display import describe_search
 from agentrm_tui.runs.store import RunSummary, list_runs
-from agentrm_tui.ui.text import one_line
+from agentrm_tui.terminal_text import one_line
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:

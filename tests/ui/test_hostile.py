@@ -14,8 +14,8 @@ from textual.app import App
 
 from agentrm_tui.replies import format_reply
 from agentrm_tui.runs import events as ev
+from agentrm_tui.terminal_text import SHOWN_CHARACTERS, bar, clean, clip, count, duration, fit, one_line, wrap
 from agentrm_tui.ui.app import AgentRMApp
-from agentrm_tui.ui.text import SHOWN_CHARACTERS, bar, clean, clip, count, duration, fit, one_line, wrap
 from agentrm_tui.ui.widgets.bars import PANES
 
 HOSTILE = (

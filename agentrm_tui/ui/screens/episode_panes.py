@@ -13,10 +13,10 @@ from textual.widgets import Footer
 
 from agentrm_models.errors import DataError
 from agentrm_tui.search.tree import NodeId
+from agentrm_tui.terminal_text import duration, one_line
 from agentrm_tui.ui.actions import find_action
 from agentrm_tui.ui.feed import POLL_SECONDS, Snapshot
 from agentrm_tui.ui.session import Facts, Session
-from agentrm_tui.ui.text import duration, one_line
 from agentrm_tui.ui.views import EpisodeView, view_episode
 from agentrm_tui.ui.widgets.bars import PANES, PaneTabs, Scrubber, TitleBar
 from agentrm_tui.ui.widgets.budget import Budget, activity, loading_words

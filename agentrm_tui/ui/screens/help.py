@@ -12,9 +12,9 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from agentrm_tui.terminal_text import fit, wrap
 from agentrm_tui.ui.actions import ACTIONS, GROUPS, PANE_HELP
 from agentrm_tui.ui.session import Facts
-from agentrm_tui.ui.text import fit, wrap
 from agentrm_tui.ui.widgets.pane import Line, styled_lines
 
 _WIDTH = 100

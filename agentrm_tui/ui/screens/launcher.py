@@ -24,6 +24,7 @@ from agentrm_tui.environments.registry import environment_names
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.store import RunSummary, list_runs
 from agentrm_tui.search.settings import ALGORITHMS, Algorithm
+from agentrm_tui.terminal_text import fit, number, one_line
 from agentrm_tui.ui.catalog import Offer
 from agentrm_tui.ui.choices import (
     MIX,
@@ -38,7 +39,6 @@ from agentrm_tui.ui.choices import (
     suggest,
 )
 from agentrm_tui.ui.session import Surroundings
-from agentrm_tui.ui.text import fit, number, one_line
 from agentrm_tui.ui.widgets.bars import search_words
 
 RUNS_SHOWN = 100

@@ -15,7 +15,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from agentrm_tui.replies import ACTION_LIMIT, format_reply
-from agentrm_tui.ui.text import clean, one_line
+from agentrm_tui.terminal_text import clean, one_line
 
 
 class MoveScreen(ModalScreen[str | None]):

@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from agentrm_tui.runs.state import RunState
 from agentrm_tui.search.settings import SearchSettings
-from agentrm_tui.ui.text import clip, duration, one_line
+from agentrm_tui.terminal_text import clip, duration, one_line
 from agentrm_tui.ui.views import EpisodeView
 
 PANES: dict[str, str] = {

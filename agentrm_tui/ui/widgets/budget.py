@@ -8,9 +8,9 @@ from textual.content import Content
 
 from agentrm_tui.runs.events import Ledger
 from agentrm_tui.runs.state import RunState
+from agentrm_tui.terminal_text import bar, clip, count, duration, one_line
 from agentrm_tui.ui.feed import Snapshot
 from agentrm_tui.ui.session import Session
-from agentrm_tui.ui.text import bar, clip, count, duration, one_line
 from agentrm_tui.ui.widgets.bars import Bar
 
 PHASES: dict[str, tuple[str, str, str]] = {

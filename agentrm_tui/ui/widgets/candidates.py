@@ -11,7 +11,7 @@ from textual.geometry import Region
 from textual.message import Message
 
 from agentrm_tui.search.tree import NodeId
-from agentrm_tui.ui.text import bar, fit, number, one_line, signed, wrap
+from agentrm_tui.terminal_text import bar, fit, number, one_line, signed, wrap
 from agentrm_tui.ui.views import GLYPHS, HUMAN, CandidateView, EpisodeView, ValueRange
 from agentrm_tui.ui.widgets.pane import Line, Pane, quiet
 

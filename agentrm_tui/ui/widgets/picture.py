@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from agentrm_tui.environments.base import Cell, Picture
 from agentrm_tui.environments.pictures import decode_picture
-from agentrm_tui.ui.text import clean, clip, one_line, wrap
+from agentrm_tui.terminal_text import clean, clip, one_line, wrap
 from agentrm_tui.ui.views import EpisodeView, Turn
 from agentrm_tui.ui.widgets.pane import Line, Pane, quiet
 

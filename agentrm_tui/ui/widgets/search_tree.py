@@ -14,7 +14,7 @@ from textual.widgets import Tree as TreeWidget
 from textual.widgets.tree import TreeNode
 
 from agentrm_tui.search.tree import ROOT, Node, NodeId, Tree
-from agentrm_tui.ui.text import clip, number, one_line, signed
+from agentrm_tui.terminal_text import clip, number, one_line, signed
 from agentrm_tui.ui.views import GLYPHS, HUMAN, EpisodeView, mark_of
 
 OPEN_NODES = 150

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from rich.cells import cell_len
 
-from agentrm_tui.ui.text import clean, clip, number, one_line, wrap
+from agentrm_tui.terminal_text import clean, clip, number, one_line, wrap
 from agentrm_tui.ui.views import GLYPHS, HUMAN, EpisodeView, Turn
 from agentrm_tui.ui.widgets.candidates import MARK_STYLES
 from agentrm_tui.ui.widgets.pane import Line, Pane, quiet

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import ClassVar
 
-from agentrm_tui.ui.text import clip, number, wrap
+from agentrm_tui.terminal_text import clip, number, wrap
 from agentrm_tui.ui.views import EpisodeView, StepValue, ValueRange
 from agentrm_tui.ui.widgets.pane import Line, Pane, quiet
 
