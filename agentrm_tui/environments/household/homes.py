@@ -156,14 +156,22 @@ class Home:
 
 
 class _Load(NamedTuple):
-    """How full homes of a size are: numbers of other things, of equal ones, and of things in one place."""
+    """How full homes of a size are, and how orderly.
+
+    Attributes:
+        others: Least and most things that the goal does not name.
+        equal: Most of one kind among them.
+        most: Most things in one place.
+        order: Weight of each kind of place against the next likelier one: 1 is chaos.
+    """
 
     others: tuple[int, int]
     equal: int
     most: int
+    order: float
 
 
-_LOADS: dict[Size, _Load] = {"small": _Load((4, 6), 1, 3), "full": _Load((14, 22), 3, 6)}
+_LOADS: dict[Size, _Load] = {"small": _Load((4, 6), 1, 3, 0.6), "full": _Load((14, 22), 3, 6, 0.85)}
 
 
 def draw_home(task_type: TaskType, size: Size, rng: Random) -> Home | None:
@@ -222,7 +230,8 @@ def _fill(
     kept: list[tuple[str, int]] = []
 
     def put(kind: str, avoid: str = "") -> bool:
-        place = _draw_place(THINGS[kind], places, room_left, avoid, rng)
+        free = [index for index, left in enumerate(room_left) if left and places[index].kind != avoid]
+        place = _draw_place(THINGS[kind], places, free, load.order, rng)
         if place is None:
             return False
         room_left[place] -= 1
@@ -247,13 +256,12 @@ def _fill(
     return _number(kept, rng)
 
 
-def _draw_place(thing: Thing, places: Sequence[Named], room_left: Sequence[int], avoid: str, rng: Random) -> int | None:
-    """Draw where to keep a thing: a likely kind of place first, then one of that kind with room left."""
-    free = [index for index, place in enumerate(places) if room_left[index] and place.kind != avoid]
+def _draw_place(thing: Thing, places: Sequence[Named], free: Sequence[int], order: float, rng: Random) -> int | None:
+    """Draw one of the free places for a thing: a likely kind first, then one of that kind."""
     kinds = [kind for kind in thing.kept if any(places[index].kind == kind for index in free)]
     if not kinds:
         return None
-    kind = rng.choices(kinds, weights=[0.6**rank for rank in range(len(kinds))])[0]
+    kind = rng.choices(kinds, weights=[order**rank for rank in range(len(kinds))])[0]
     return rng.choice([index for index in free if places[index].kind == kind])
 
 
