@@ -256,7 +256,7 @@ DEPARTMENTS: tuple[Department, ...] = (
         "Jewelry",
         _list("nickel free, tarnish resistant, hand made, gift boxed, conflict free, water safe, minimalist, engraved"),
         {
-            "metal": _list("silver, gold, rose gold, copper, titanium, brass"),
+            "metal": _list("silver, gold, platinum, copper, titanium, brass"),
             "stone": _list("pearl, ruby, opal, topaz, jade, onyx"),
         },
         (

@@ -32,7 +32,8 @@ Actions: search[words] on the first page; click[name] for anything a page offers
 Next >, < Prev, Back to Search, Description, Features, Reviews, Attributes, Buy Now.
 Buying ends the episode. The score is the share of attributes and options that are right, the price counting as one; \
 another kind of product scores nothing or little. Choose the options before you buy: nothing is chosen for you. \
-Nothing scores without buying. The action '{CHECK}' lists what is possible and costs a step.
+Nothing scores without buying. The action '{CHECK}' lists what is possible and costs a step. Invalid actions cost one \
+too; where they are counted (1 of 3), the last one ends the episode.
 Reply with one short thought and one action, each on its own line:
 Thought: The size has to be large.
 Action: click[large]"""
@@ -110,12 +111,17 @@ class WebShopEnvironment(BaseEnvironment):
         return draw(self._episode())
 
     def state_key(self) -> str:
-        """Task, page, results, product and options: searches with the same results lead to the same state."""
+        """Task, page, results, product, options and invalid actions; searches that find the same lead to one state."""
         now = self._episode()
-        facts = (now.place, now.results, now.number, now.opened, now.chosen, now.done)
+        facts = (now.place, now.results, now.number, now.opened, now.chosen, _invalid(now), now.done)
         return f"{now.task.id}@{blake2b(repr(facts).encode(), digest_size=12).hexdigest()}"
 
     def _episode(self) -> Moment:
         if self._now is None:
             raise RuntimeError("reset must be called first")
         return self._now
+
+
+def _invalid(moment: Moment) -> int:
+    """Invalid actions so far, where they bring the end nearer."""
+    return moment.invalid if moment.shop.level.invalid_limit else 0

@@ -72,7 +72,7 @@ def best_find(moment: Moment, results: tuple[int, ...], page: int, left: int) ->
     return min(finds, default=None)
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=4_096)
 def _worth(product: Product, goal: Goal, clicks: int) -> float:
     """The most that buying a product can bring with so many options chosen first."""
     return reward(product, best_options(product, goal)[:clicks], goal)

@@ -34,6 +34,7 @@ class Moment(NamedTuple):
         opened: The product (by index) that is open; -1 where none is.
         chosen: Options chosen for it, by name.
         seen: Products (by index) that were opened so far.
+        invalid: Invalid actions so far.
         score: What was bought is worth; 0 before.
     """
 
@@ -46,6 +47,7 @@ class Moment(NamedTuple):
     chosen: Choices = ()
     seen: tuple[int, ...] = ()
     steps: int = 0
+    invalid: int = 0
     score: float = 0.0
     done: bool = False
 
@@ -93,7 +95,7 @@ def act(moment: Moment, action: str) -> Turn:
         after = _search(moment, wanted) if match.group(1).lower() == "search" else click(moment, wanted)
         if after is not None:
             return Turn(after, _tell(moment, after, wanted), True)
-    return Turn(moment, _refuse(moment), False)
+    return _refuse(moment)
 
 
 def click(moment: Moment, name: str) -> Moment | None:
@@ -102,7 +104,7 @@ def click(moment: Moment, name: str) -> Moment | None:
         return None
     match name:
         case "back to search":
-            return Moment(moment.task, moment.goal, seen=moment.seen, steps=moment.steps)
+            return moment._replace(place="search", results=(), number=1, opened=-1, chosen=())
         case "next >":
             return moment._replace(number=moment.number + 1)
         case "< prev":
@@ -220,7 +222,13 @@ def _tell(before: Moment, after: Moment, wanted: str) -> str:
     return render(after)
 
 
-def _refuse(moment: Moment) -> str:
+def _refuse(moment: Moment) -> Turn:
+    """Count an invalid action and tell what is possible instead."""
+    limit = moment.shop.level.invalid_limit
+    after = moment._replace(invalid=moment.invalid + 1, done=0 < limit <= moment.invalid + 1)
+    what = f"Invalid action ({after.invalid} of {limit})!" if limit else "Invalid action!"
+    if after.done:
+        return Turn(after, f"{what} The episode ends.", False)
     if moment.place == "search":
-        return "Invalid action! You can only search[words] here."
-    return f"Invalid action! You can click: {', '.join(clickables(moment))}"
+        return Turn(after, f"{what} You can only search[words] here.", False)
+    return Turn(after, f"{what} You can click: {', '.join(clickables(moment))}", False)

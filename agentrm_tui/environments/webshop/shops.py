@@ -41,6 +41,7 @@ class Level(NamedTuple):
         hidden: Attributes that are asked for may be missing from titles.
         long_identifiers: Ten characters instead of five.
         step_limit: Steps of an episode.
+        invalid_limit: The invalid action with this number ends the episode; 0 for never, as in the original.
     """
 
     page: int
@@ -51,13 +52,14 @@ class Level(NamedTuple):
     hidden: bool
     long_identifiers: bool
     step_limit: int
+    invalid_limit: int
 
 
 LEVELS: Mapping[str, Level] = {
-    "shop-3": Level(3, 4, 30, (1, 2), 1, False, False, 8),
-    "shop-5": Level(5, 8, 50, (1, 2), 2, False, False, 10),
-    "shop-10": Level(10, 12, 50, (1, 2), 2, True, False, 12),
-    "full": Level(10, 12, 50, (2, 3), 3, True, True, 10),
+    "shop-3": Level(3, 4, 30, (1, 2), 1, False, False, 8, 3),
+    "shop-5": Level(5, 8, 50, (1, 2), 2, False, False, 10, 3),
+    "shop-10": Level(10, 12, 50, (1, 2), 2, True, False, 12, 3),
+    "full": Level(10, 12, 50, (2, 3), 3, True, True, 10, 0),
 }
 """`full` has the original's page length and step limit; the others are for small models."""
 
@@ -114,7 +116,7 @@ def shop(level: str) -> Shop:
     return Shop(LEVELS[level])
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=1_024)
 def search(level: str, words: tuple[str, ...]) -> tuple[int, ...]:
     """`Shop.find`, remembered: searches of the same words recur in every branch of a tree."""
     return shop(level).find(words)
