@@ -114,6 +114,8 @@ def _treat(home: Home, state: State) -> Advice:
     assert treatment is not None
     name = home.things[state.held].name
     fitting = [index for index, place in enumerate(home.places) if place.kind == APPLIANCES[treatment]]
+    if not fitting:
+        return NO_WAY
     appliance = min(fitting, key=lambda index: (index != state.place, home.places[index].number))
     there = home.places[appliance].name
     if appliance != state.place:
@@ -136,15 +138,13 @@ def _deliver(home: Home, state: State) -> Advice:
 
 
 def _put_away(home: Home, state: State) -> Advice:
-    """Put down a thing that is not wanted: here if possible, never where only wanted things belong."""
+    """Put down a thing that is not wanted: here if possible; where the goal wants other things only if it was there."""
     name = home.things[state.held].name
     fitting = [
-        (index != state.place, not in_sight(home, state, index), index)
-        for index, place in enumerate(home.places)
-        if home.accepts(index, state.held) and place.kind != home.goal.place
+        (index in home.goal_places, index != state.place, not in_sight(home, state, index), index)
+        for index in range(len(home.places))
+        if home.accepts(index, state.held) and (index not in home.goal_places or index == home.start[state.held])
     ]
-    if not fitting:
-        return NO_WAY
     *_, place = min(fitting)
     there = home.places[place].name
     thought = f"I do not need {name}."

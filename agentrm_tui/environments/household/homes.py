@@ -34,16 +34,6 @@ Size: TypeAlias = Literal["small", "full"]
 TASK_TYPES: tuple[TaskType, ...] = ("place", "light", "clean", "heat", "cool", "two")
 TREATMENTS: dict[TaskType, Treatment] = {"clean": "clean", "heat": "heat", "cool": "cool"}
 
-ALFWORLD_NAMES: dict[TaskType, str] = {
-    "place": "pick_and_place_simple",
-    "light": "look_at_obj_in_light",
-    "clean": "pick_clean_then_place_in_recep",
-    "heat": "pick_heat_then_place_in_recep",
-    "cool": "pick_cool_then_place_in_recep",
-    "two": "pick_two_obj_and_place",
-}
-"""What ALFWorld calls the task types."""
-
 _TASK_ROOMS: dict[TaskType, tuple[Room, ...]] = {
     "place": ROOMS,
     "light": ("bedroom", "livingroom"),

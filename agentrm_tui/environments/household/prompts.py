@@ -17,7 +17,8 @@ must be in the same place.
 
 An action that is not possible is answered with "Nothing happens." In small homes (up to eight places) five of them \
 end the episode. There the task has also failed at once when you clean, heat, cool or slice what should not be, put \
-into a place of the goal's kind something that does not belong there yet, or use the lamp without the thing.
+into a place of the goal's kind something that does not belong there yet (but putting a thing back where it was is \
+no mistake), or use the lamp without the thing.
 
 Reply with one thought and one action:
 Thought: I have mug 1, now heat it.

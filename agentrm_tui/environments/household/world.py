@@ -220,8 +220,8 @@ def _carry(home: Home, state: State, command: Command) -> Effect | None:
     if state.held != thing or not home.accepts(place, thing):
         return None
     after = state._replace(held=NOWHERE, where=_moved(state.where, thing, place))
-    # Something that does not bring the goal nearer does not belong in a place of the goal's kind.
-    amiss = place in home.goal_places and progress(home, after) <= progress(home, state)
+    # Something that does not bring the goal nearer does not belong in a place of the goal's kind, unless it was there.
+    amiss = place in home.goal_places and place != home.start[thing] and progress(home, after) <= progress(home, state)
     how = f"move the {name} to the" if command.verb == "move" else f"put the {name} in/on the"
     return Effect(f"You {how} {place_name}.", after, amiss)
 
