@@ -100,6 +100,9 @@ class SftSection(_Section, frozen=True, kw_only=True):
         bf16: Compute in bfloat16 (weights stay float32).
         synthetic_share: Share of copy and look-up sequences at the beginning.
         synthetic_until: Share of the budget after which no such sequence is drawn (fading linearly until there).
+        reading: Weight at the beginning of the loss on the environment's own words, which the expert's have weight 1:
+            observations repeat names over and over, and predicting them teaches copying.
+        reading_until: Share of the budget after which only the expert's turns are learnt (fading linearly until there).
         probe_tokens: Tokens between two dev probes; 0 for none.
         probe_tasks: Dev tasks of each environment in a probe.
         checkpoint_minutes: Minutes between two checkpoints.
@@ -118,6 +121,8 @@ class SftSection(_Section, frozen=True, kw_only=True):
     bf16: bool = True
     synthetic_share: Share = 0.5
     synthetic_until: Share = 0.1
+    reading: Share = 0.0
+    reading_until: Share = 0.5
     probe_tokens: Count = 1_000_000
     probe_tasks: Positive = 16
     checkpoint_minutes: Rate = 3.0

@@ -21,11 +21,13 @@ class Example(NamedTuple):
 
     Attributes:
         ids: Token ids, shape (length,), int32.
-        learnt: Whether the token is predicted in training, shape (length,); the first one never is.
+        learnt: Whether the token is the expert's and is predicted in training, shape (length,); the first one never is.
+        read: Whether the token is the environment's: goal and observations, shape (length,).
     """
 
     ids: NDArray[np.int32]
     learnt: NDArray[np.bool_]
+    read: NDArray[np.bool_]
 
 
 def encode_example(tokenizer: Any, conversation: Conversation, train: Sequence[bool], context: int) -> Example | None:
@@ -36,15 +38,17 @@ def encode_example(tokenizer: Any, conversation: Conversation, train: Sequence[b
     """
     ids: list[int] = []
     learnt: list[bool] = []
+    read: list[bool] = []
     segments = encode_conversation(tokenizer, conversation)
     marks = list(train) if len(segments) == len(train) else [all(train)] * len(segments)
     for segment, wanted in zip(segments, marks, strict=True):
         span = range(segment.start, segment.stop) if wanted else range(0)
         learnt += [at in span for at in range(len(segment.ids))]
+        read += [segment.role == "user"] * len(segment.ids)
         ids += segment.ids
     if len(ids) > context:
         return None
-    return Example(np.asarray(ids, np.int32), np.asarray(learnt, np.bool_))
+    return Example(np.asarray(ids, np.int32), np.asarray(learnt, np.bool_), np.asarray(read, np.bool_))
 
 
 def encode_trajectories(tokenizer: Any, trajectories: Sequence[Trajectory], context: int) -> list[Example | None]:

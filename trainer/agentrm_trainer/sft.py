@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -119,10 +120,10 @@ class SftRun:
 
     def _step(self, share: float) -> None:
         state, section = self._state, self._config.sft
-        until = section.synthetic_until
-        synthetic = section.synthetic_share * max(0.0, 1 - share / until) if until else 0.0
+        synthetic = _fading(section.synthetic_share, share, section.synthetic_until)
+        reading = _fading(section.reading, share, section.reading_until)
         batch = self._stream.next_batch(section.tokens_per_step, synthetic)
-        loss = cloning_loss(self._trainer.model, batch, self._config.device, section.bf16)
+        loss = cloning_loss(self._trainer.model, batch, self._config.device, section.bf16, reading)
         value = self._trainer.step(loss, share)
         state.step += 1
         state.tokens += sum(len(example.ids) for example in batch)
@@ -196,22 +197,31 @@ def _model(config: Config, tokenizer: Any) -> Any:
     return new_policy(config.model, tokenizer, config.seed)
 
 
-def cloning_loss(model: Any, batch: Sequence[Example], device: str, bf16: bool) -> Tensor:
-    """Mean cross-entropy of the learnt tokens of a batch, laid end to end (a float32 scalar)."""
+def _fading(weight: float, share: float, until: float) -> float:
+    """A weight that falls linearly to zero at the share `until` of the budget."""
+    return weight * max(0.0, 1 - share / until) if until else 0.0
+
+
+def cloning_loss(model: Any, batch: Sequence[Example], device: str, bf16: bool, reading: float = 0.0) -> Tensor:
+    """Weighted mean cross-entropy of a batch laid end to end (a float32 scalar).
+
+    Args:
+        reading: Weight of the environment's words; the expert's have weight 1.
+    """
     lengths = [len(example.ids) for example in batch]
     ids = torch.cat([torch.from_numpy(example.ids).long() for example in batch]).to(device)
     positions = torch.cat([torch.arange(length) for length in lengths]).to(device)
-    learnt = torch.cat([torch.from_numpy(example.learnt) for example in batch])
-    first = torch.zeros(len(learnt), dtype=torch.bool)
-    first[torch.tensor([0, *lengths[:-1]]).cumsum(0)] = True
-    targets = (learnt & ~first).nonzero()[:, 0].to(device)
+    weights = torch.cat([torch.from_numpy(example.learnt + np.float32(reading) * example.read) for example in batch])
+    weights[torch.tensor([0, *lengths[:-1]]).cumsum(0)] = 0.0
+    targets = weights.nonzero()[:, 0].to(device)
     with autocast(device, bf16):
         hidden = model.get_decoder()(
             input_ids=ids[None], position_ids=positions[None], use_cache=False, layout=Sequences(lengths)
         ).last_hidden_state
         logits = model.get_output_embeddings()(hidden[0, targets - 1])
     if len(targets) == 0:
-        nothing: Tensor = logits.float().sum()
-        return nothing
-    loss: Tensor = F.cross_entropy(logits.float(), ids[targets])
-    return loss
+        return logits.float().sum()
+    losses = F.cross_entropy(logits.float(), ids[targets], reduction="none")
+    kept = weights.to(device)[targets]
+    mean: Tensor = (losses * kept).sum() / kept.sum()
+    return mean
