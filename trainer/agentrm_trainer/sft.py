@@ -218,7 +218,7 @@ def cloning_loss(model: Any, batch: Sequence[Example], device: str, bf16: bool, 
         hidden = model.get_decoder()(
             input_ids=ids[None], position_ids=positions[None], use_cache=False, layout=Sequences(lengths)
         ).last_hidden_state
-        logits = model.get_output_embeddings()(hidden[0, targets - 1])
+        logits: Tensor = model.get_output_embeddings()(hidden[0, targets - 1])
     if len(targets) == 0:
         return logits.float().sum()
     losses = F.cross_entropy(logits.float(), ids[targets], reduction="none")
