@@ -7,6 +7,7 @@ from typing import Any
 
 from agentrm_tui.environments.toolquery.weather import AIR_LEVELS, PAST_DAYS, City, Weather, WeatherTools
 from agentrm_tui.environments.tools import Draft, Plan
+from agentrm_tui.environments.tools.answers import near
 
 YES_NO = ("yes", "no")
 
@@ -29,11 +30,6 @@ def ask_home(plan: Plan[Weather]) -> str:
     return home
 
 
-def near(number: int) -> tuple[int, ...]:
-    """A number between others, as choices."""
-    return (number - 3, number, number + 2, number + 10)
-
-
 def span(start: str, end: str) -> dict[str, str]:
     """A range of days as arguments."""
     return {"start_date": start, "end_date": end}
@@ -44,7 +40,7 @@ def elevation(data: Weather, rng: Random, plan: Plan[Weather]) -> Draft:
     city = rng.choice(data.cities).name
     found = plan.call(f"Now the elevation of {city}.", "get_elevation", **locate(plan, city))["elevation_m"]
     asked = rng.choice((f"How many metres high is {city}?", f"What is the elevation of {city} in metres?"))
-    return Draft(asked, found, f"{city} is {found} metres high.", near(found))
+    return Draft(asked, found, f"{city} is {found} metres high.", near(found, rng))
 
 
 def past_day(data: Weather, rng: Random, plan: Plan[Weather]) -> Draft:
@@ -59,7 +55,7 @@ def past_day(data: Weather, rng: Random, plan: Plan[Weather]) -> Draft:
         )
     )
     found = plan.call(f"Now {day} in {city}.", tool, **locate(plan, city), **span(day, day))[unit][day]
-    return Draft(f"{asked} in {city} on {day}?", found, f"It was {found}.", near(found))
+    return Draft(f"{asked} in {city} on {day}?", found, f"It was {found}.", near(found, rng))
 
 
 def now(data: Weather, rng: Random, plan: Plan[Weather]) -> Draft:
@@ -74,14 +70,14 @@ def now(data: Weather, rng: Random, plan: Plan[Weather]) -> Draft:
     )
     today = ask_date(plan)
     found = plan.call(f"Now today in {city}.", tool, **locate(plan, city), current_date=today)[unit][today]
-    return Draft(f"{asked} in {city}?", found, f"Today it is {found}.", near(found))
+    return Draft(f"{asked} in {city}?", found, f"Today it is {found}.", near(found, rng))
 
 
 def home_elevation(data: Weather, rng: Random, plan: Plan[Weather]) -> Draft:
     """How high is the user's city?"""
     where = locate(plan, ask_home(plan))
     found = plan.call("Now its elevation.", "get_elevation", **where)["elevation_m"]
-    return Draft("How many metres high is the city I am in?", found, f"It is {found} metres high.", near(found))
+    return Draft("How many metres high is the city I am in?", found, f"It is {found} metres high.", near(found, rng))
 
 
 def air_level_now(data: Weather, rng: Random, plan: Plan[Weather]) -> Draft:
@@ -101,7 +97,7 @@ def distance(data: Weather, rng: Random, plan: Plan[Weather]) -> Draft:
     one, other = (city.name for city in rng.sample(data.cities, 2))
     found = _ask_distance(plan, locate(plan, one), locate(plan, other))
     goal = f"How many kilometres is it from {one} to {other}?"
-    return Draft(goal, found, f"It is {found} kilometres.", near(found))
+    return Draft(goal, found, f"It is {found} kilometres.", near(found, rng))
 
 
 def higher(data: Weather, rng: Random, plan: Plan[Weather]) -> Draft | None:
@@ -135,7 +131,7 @@ def home_now(data: Weather, rng: Random, plan: Plan[Weather]) -> Draft:
     home, today = ask_home(plan), ask_date(plan)
     where = locate(plan, home)
     found = plan.call(f"Now today in {home}.", "get_current_temp", **where, current_date=today)["temp_c"][today]
-    return Draft("How warm is it where I am today, in degrees Celsius?", found, f"It is {found}.", near(found))
+    return Draft("How warm is it where I am today, in degrees Celsius?", found, f"It is {found}.", near(found, rng))
 
 
 def warmest_day(data: Weather, rng: Random, plan: Plan[Weather]) -> Draft | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from random import Random
 from typing import TypeAlias
 
 Scalar: TypeAlias = str | int | float
@@ -22,6 +23,12 @@ def as_number(value: Scalar) -> float | None:
     except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
+
+
+def near(number: int, rng: Random, step: int = 1) -> tuple[int, ...]:
+    """A whole number among three others, in order, so that its place does not tell it."""
+    offsets = rng.sample((-12, -7, -4, -2, -1, 1, 2, 3, 5, 8, 13), 3)
+    return tuple(sorted((number, *(number + offset * step for offset in offsets))))
 
 
 def _parts(answer: Answer, split: bool) -> list[Scalar]:

@@ -116,9 +116,8 @@ class ToolEnvironment(BaseEnvironment):
         if now.done:
             return ()
         offered = [call for call in now.server.offers(now.assignment, now.data, now.known) if _accepted(now, call)]
-        draft = now.assignment.draft
-        ends = [{"answer": choice} for choice in draft.choices] if draft.answer is not None else [{}]
-        return tuple(dict.fromkeys(format_call(call) for call in (*offered, *(Call(FINISH, end) for end in ends))))
+        ends = sorted(format_call(Call(FINISH, end)) for end in _ends(now))
+        return tuple(dict.fromkeys((*map(format_call, offered), *ends)))
 
     def snapshot(self) -> Moment:
         """The episode's state; it is immutable, so this costs nothing."""
@@ -186,6 +185,14 @@ def server_tools(moment: Moment) -> dict[str, Tool]:
     """The tools of an episode's server, with those that every server has."""
     plain = moment.assignment.draft.answer is None
     return {**moment.server.tools, **(_COMMON_PLAIN if plain else _COMMON)}
+
+
+def _ends(now: Moment) -> list[dict[str, Any]]:
+    """Arguments to finish with; possible answers are not offered before anything that is needed is known."""
+    draft = now.assignment.draft
+    if draft.answer is None:
+        return [{}]
+    return [{"answer": choice} for choice in draft.choices] if now.known & now.assignment.needed else []
 
 
 def _accepted(now: Moment, call: Call) -> bool:

@@ -65,7 +65,7 @@ class Draft(NamedTuple):
         goal: The task in words.
         answer: The right answer to `finish` with; None where `finish` takes none.
         thought: The expert's thought when finishing.
-        choices: Answers of the same kind, for `valid_actions`.
+        choices: For `valid_actions`: answers of the same kind, or where `finish` takes none, values in the goal.
     """
 
     goal: str
