@@ -42,7 +42,7 @@ LEVELS: dict[str, Level] = {
 
 
 # A home never changes, so instances may share it.
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=256)
 def make_home(level: str, seed: int) -> Home:
     """Draw homes until the expert, who searches for what it needs, carries out the task with steps to spare."""
     spec = LEVELS[level]
