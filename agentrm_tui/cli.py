@@ -55,6 +55,15 @@ def playing_options(command: Function) -> Function:
     options = [
         click.option("--task", "tasks_named", multiple=True, metavar="ID", help="Play this task; repeatable."),
         click.option("--level", default="", metavar="NAME", help="Only tasks of this level."),
+        click.option("--domain", type=click.Path(path_type=Path), metavar="FILE", help="pddl: your own domain."),
+        click.option(
+            "--problem",
+            "problems",
+            type=click.Path(path_type=Path),
+            multiple=True,
+            metavar="FILE",
+            help="pddl: a problem of that domain; repeatable.",
+        ),
         click.option("--tasks", "number", type=click.IntRange(1), metavar="N", help="Number of tasks. [default: 1]"),
         click.option(
             "--first-seed", type=click.IntRange(0), metavar="S", help="Seed of the first task; the split's if absent."
@@ -271,8 +280,9 @@ def _print(lines: list[str]) -> None:
 
 
 def _plan(environment: str, flags: dict[str, Any]) -> RunPlan:
-    from agentrm_tui.headless.choosing import TaskChoice, make_plan, search_from
+    from agentrm_tui.headless.choosing import TaskChoice, make_plan, planning_files, search_from
 
+    environment, named = planning_files(environment, flags["domain"], flags["problems"], flags["tasks_named"])
     width, samples = flags["beam"] or (None, None)
     search = search_from(
         flags["algorithm"],
@@ -281,7 +291,7 @@ def _plan(environment: str, flags: dict[str, Any]) -> RunPlan:
         **{name: flags[name] for name in ("n", "aggregate", "iterations", "simulations", "branching")},
         **{name: flags[name] for name in ("exploration", "depth", "discount", "leaf", "share_states")},
     )
-    choice = TaskChoice(flags["tasks_named"], flags["level"], flags["number"], flags["first_seed"], flags["split"])
+    choice = TaskChoice(named, flags["level"], flags["number"], flags["first_seed"], flags["split"])
     same = ("policy", "reward", "temperature", "top_p", "max_tokens", "max_steps", "seed", "device", "threads")
     fields = {name: flags[name] for name in same} | {"trust_remote_code": flags["trust_remote_code"]}
     cache = flags["cache_mb"] * 1_000_000

@@ -85,16 +85,41 @@ def make_plan(environment: str, choice: TaskChoice, search: SearchSettings, **fi
     made = make_environment(environment)
     try:
         tasks = choose_tasks(made, choice)
+        # An address is written out in full, so that the run file can be gone on with from anywhere.
+        environment = made.traits.name if ":" in environment else environment
     finally:
         made.close()
-    policy = fields.pop("policy", "") or default_model(environment, "policy")
+    family = environment.partition(":")[0]
+    policy = fields.pop("policy", "") or default_model(family, "policy")
     parse_spec(policy, "policy")
     reward = fields.pop("reward", "")
     if needs_reward(search):
-        reward = reward or default_model(environment, "reward")
+        reward = reward or default_model(family, "reward")
     if reward:
         parse_spec(reward, "reward")
     return RunPlan(environment=environment, tasks=tasks, search=search, policy=policy, reward=reward, **fields)
+
+
+def planning_files(
+    environment: str, domain: Path | None, problems: Sequence[Path], named: Sequence[str]
+) -> tuple[str, tuple[str, ...]]:
+    """The address that `--domain` stands for, and the task ids that `--problem` and `--task` stand for.
+
+    Raises:
+        UsageError: The flags were given to another environment than `pddl`, or one without the other.
+    """
+    if domain is None and not problems:
+        return environment, tuple(named)
+    flag = "--domain" if domain else "--problem"
+    if environment.partition(":")[0] != "pddl":
+        raise UsageError(f"{flag} is for the environment pddl, not {environment[:80]!r}", "Leave it out.")
+    if domain is None and environment == "pddl":
+        raise UsageError("--problem lacks the domain that the problem belongs to", "Give its file with --domain.")
+    if domain is not None:
+        if ":" in environment:
+            raise UsageError(f"--domain and {environment[:80]!r} both name a domain", "Leave one of them out.")
+        environment = f"pddl:{domain}"
+    return environment, (*(str(problem) for problem in problems), *named)
 
 
 def demo_plan() -> RunPlan:

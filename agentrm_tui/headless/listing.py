@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from agentrm_models.errors import AgentRMError
 from agentrm_tui.environments.base import EnvironmentTraits
-from agentrm_tui.environments.registry import environment_names, make_environment
+from agentrm_tui.environments.registry import address_kinds, environment_names, make_environment
 from agentrm_tui.headless.choosing import TaskChoice, choose_tasks
 from agentrm_tui.headless.display import describe_search
 from agentrm_tui.runs.store import RunSummary, list_runs
@@ -34,7 +34,20 @@ def environment_table() -> list[str]:
         made.close()
         label = name if traits.origin == "own" else f"{name} ({traits.origin})"
         rows.append([label, str(len(traits.levels)), _offers(traits), traits.summary])
-    return columns(rows)
+    return [*columns(rows), "", *address_lines()]
+
+
+_ADDRESSES = {
+    "agentgym": ("agentgym:URL", "an AgentGym server, for example agentgym:http://127.0.0.1:8000"),
+    "openenv": ("openenv:URL", "an OpenEnv server, for example openenv:http://127.0.0.1:8000"),
+    "pddl": ("pddl:DOMAIN.pddl", "your own planning problems; or pddl --domain FILE --problem FILE"),
+}
+
+
+def address_lines() -> list[str]:
+    """How environments are named that the program did not come with."""
+    rows = [_ADDRESSES.get(kind, (f"{kind}:WHERE", "from an installed package")) for kind in address_kinds()]
+    return ["your own:", *columns(rows)] if rows else []
 
 
 def _offers(traits: EnvironmentTraits) -> str:
@@ -86,4 +99,4 @@ def _run_row(run: RunSummary) -> list[str]:
         return [changed, run.path.name, "-", "-", "-", one_line(run.problem, 120)]
     score = f"{100 * run.finished.score_mean:.1f}" if run.finished else "unfinished"
     policy = one_line(run.started.policy, 60)
-    return [changed, run.path.name, run.started.environment, describe_search(run.started), score, policy]
+    return [changed, run.path.name, one_line(run.started.environment, 60), describe_search(run.started), score, policy]

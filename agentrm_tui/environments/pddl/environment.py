@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from hashlib import blake2b
 from random import Random
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from agentrm_models.messages import PromptStyle
 from agentrm_tui.environments.base import EnvironmentTraits, Picture, StepResult, Task
 from agentrm_tui.environments.declared import BaseEnvironment
 from agentrm_tui.environments.pddl.grounding import GroundTask, ground
 from agentrm_tui.environments.pddl.language import Problem
-from agentrm_tui.environments.pddl.planning import Planner
-from agentrm_tui.environments.pddl.world import Level, Scene, World
+from agentrm_tui.environments.pddl.planning import THOROUGH, Effort, Planner
+from agentrm_tui.environments.pddl.world import Level, Scene, Wording, World
 from agentrm_tui.environments.pddl.worlds import WORLDS
 from agentrm_tui.replies import ACTION_LIMIT
 
@@ -59,20 +59,23 @@ Action: put down k"""
 class Script:
     """One task made ready: its ground actions, their sentences and an identity. Never changes."""
 
-    def __init__(self, world: World, problem: Problem) -> None:
+    def __init__(self, world: Wording, problem: Problem) -> None:
         self.world = world
         self.task: GroundTask = ground(world.domain, problem)
-        self.sentences = tuple(world.sentence(operator) for operator in self.task.operators)
+        self.sentences = world.sentences(self.task)
         self.named: dict[str, tuple[int, ...]] = {}
         for index, sentence in enumerate(self.sentences):
             self.named[sentence] = (*self.named.get(sentence, ()), index)
+        for index, operator in enumerate(self.task.operators):
+            for spelling in world.other_spellings(operator):
+                self.named.setdefault(spelling, (index,))
 
     @cached_property
     def identity(self) -> str:
         """A digest of all but the state: scripts with equal ones have equal futures in equal states."""
         task = self.task
         goal = sorted(task.problem.goal)
-        parts = (self.world.name, task.problem.objects, task.static, task.atoms, goal, task.met_at_first)
+        parts = (self.world.identity, task.problem.objects, task.static, task.atoms, goal, task.met_at_first)
         return blake2b(repr(parts).encode(), digest_size=12).hexdigest()
 
     def find(self, state: int, sentence: str) -> int | None:
@@ -128,6 +131,9 @@ class PDDLEnvironment(BaseEnvironment):
     action and the step limit, and the outcome stays as it is then.
     """
 
+    efforts: ClassVar[tuple[Effort, ...]] = THOROUGH
+    """How hard the expert plans."""
+
     def __init__(self) -> None:
         self._now: Moment | None = None
         self._planner: Planner | None = None
@@ -167,14 +173,22 @@ class PDDLEnvironment(BaseEnvironment):
         Raises:
             UsageError: The task is not one of this environment's.
         """
-        if task.level not in _LEVELS:
-            task = self.task(task.id)
-        script = _script(task.level, task.seed)
+        script = self.prepare(task)
         world = script.world
         self._planner = None
         self._now = Moment(script, task.step_limit, script.task.initial, 0, 0, False)
         scene = self._scene()
         return f"{world.introduce(scene)} {world.describe(scene)}".strip()
+
+    def prepare(self, task: Task) -> Script:
+        """The task made ready.
+
+        Raises:
+            UsageError: The task is not one of this environment's.
+        """
+        if task.level not in _LEVELS:
+            task = self.task(task.id)
+        return _script(task.level, task.seed)
 
     def step(self, action: str) -> StepResult:
         """Take one action; case, surplus blanks and a full stop at the end do not matter."""
@@ -227,7 +241,7 @@ class PDDLEnvironment(BaseEnvironment):
         if now.script.task.is_goal(now.state):
             return "The whole goal holds.", FINISH
         if self._planner is None:
-            self._planner = Planner(now.script.task)
+            self._planner = Planner(now.script.task, self.efforts)
         plan = self._planner.plan(now.state)
         if plan is None:
             return "", ""

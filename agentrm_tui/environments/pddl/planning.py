@@ -9,6 +9,7 @@ does not tell them apart, which halves the work and makes the expert's choice pr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from heapq import heappop, heappush
 from itertools import combinations
 from typing import NamedTuple
@@ -20,6 +21,25 @@ EXPANSION_LIMIT = 20_000
 """States expanded before the planner gives up."""
 
 _CACHE_LIMIT = 4_096
+
+
+class Effort(NamedTuple):
+    """One try at a search.
+
+    Attributes:
+        weight: Of the estimated rest of the plan against its length so far: 1 gives short plans, more finds one sooner.
+        expansions: States expanded before the try is given up.
+    """
+
+    weight: int
+    expansions: int
+
+
+THOROUGH = (Effort(1, EXPANSION_LIMIT),)
+"""Short plans, for problems that are known to be small."""
+
+QUICK = (Effort(1, 400), Effort(3, 3_000), Effort(50, EXPANSION_LIMIT))
+"""Short plans where they come soon, else any plan, without the actions that it does not need."""
 
 
 class Relaxed(NamedTuple):
@@ -138,8 +158,9 @@ def _alike(task: GroundTask, first: str, second: str) -> bool:
 class Planner:
     """Plans from any state of one task. The answer depends on task and state only, never on earlier questions."""
 
-    def __init__(self, task: GroundTask) -> None:
+    def __init__(self, task: GroundTask, efforts: Sequence[Effort] = THOROUGH) -> None:
         self._task = task
+        self._efforts = efforts
         self._relaxed = RelaxedTask(task)
         self._twins = Twins(task)
         self._main: dict[int, tuple[int, ...]] | None = None
@@ -172,23 +193,32 @@ class Planner:
         return rest
 
     def _search(self, start: int) -> tuple[int, ...] | None:
+        relaxed = {start: self._relaxed.solve(start)}
+        for effort in self._efforts if relaxed[start] else ():
+            plan, everywhere = self._try(start, effort, relaxed)
+            if plan is not None:
+                return plan if effort.weight == 1 else without_needless(self._task, start, plan)
+            if everywhere:
+                return None
+        return None
+
+    def _try(
+        self, start: int, effort: Effort, relaxed: dict[int, Relaxed | None]
+    ) -> tuple[tuple[int, ...] | None, bool]:
+        """A plan, if one was found, and whether all states that can be reached were seen."""
         task = self._task
-        first = self._relaxed.solve(start)
-        if first is None:
-            return None
         cost = {start: 0}
         came: dict[int, tuple[int, int]] = {}
-        relaxed: dict[int, Relaxed | None] = {start: first}
         closed: set[int] = set()
         order = 0
-        queue: list[tuple[bool, int, int, int, int]] = [(False, first.length, first.length, order, start)]
-        while queue and len(closed) < EXPANSION_LIMIT:
+        queue: list[tuple[bool, int, int, int, int]] = [(False, 0, 0, order, start)]
+        while queue and len(closed) < effort.expansions:
             state = heappop(queue)[-1]
             if state in closed:
                 continue
             closed.add(state)
             if task.is_goal(state):
-                return _trace(came, start, state)
+                return _trace(came, start, state), False
             here = relaxed[state]
             helpful = here.preferred if here else frozenset()
             superfluous = self._twins.superfluous(state)
@@ -204,9 +234,33 @@ class Planner:
                 cost[child] = cost[state] + 1
                 came[child] = (state, index)
                 order += 1
-                rank = (index not in helpful, cost[child] + estimate.length, estimate.length, order, child)
-                heappush(queue, rank)
-        return None
+                guess = cost[child] + effort.weight * estimate.length
+                heappush(queue, (index not in helpful, guess, estimate.length, order, child))
+        return None, not queue
+
+
+def without_needless(task: GroundTask, start: int, plan: Sequence[int]) -> tuple[int, ...]:
+    """A plan without actions that can be left out together with those that then cannot be done.
+
+    Greedy action elimination after Nakhost and Müller, "Action Elimination and Plan Neighborhood Graph Search"
+    (ICAPS 2010).
+    """
+    kept = list(plan)
+    place = 0
+    while place < len(kept):
+        state = start
+        rest = []
+        for position, index in enumerate(kept):
+            operator = task.operators[index]
+            possible = operator.needs & state == operator.needs and not operator.forbids & state
+            if position != place and possible:
+                rest.append(index)
+                state = task.apply(state, index)
+        if task.is_goal(state):
+            kept = rest
+        else:
+            place += 1
+    return tuple(kept)
 
 
 def _trace(came: dict[int, tuple[int, int]], start: int, state: int) -> tuple[int, ...]:

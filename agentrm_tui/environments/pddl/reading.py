@@ -1,18 +1,56 @@
-"""Read and write PDDL text: typing, constants, negative preconditions and equality."""
+"""Read and write PDDL text: typing, constants, negative preconditions and equality. Action costs are passed over."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from agentrm_models.errors import DataError
+from agentrm_tui.environments.pddl.expressions import Group, Word, line_of, nest
 from agentrm_tui.environments.pddl.language import EQUALITY, ROOT_TYPE, Atom, Domain, Literal, Problem, Schema, Typed
 
-SUPPORTED = frozenset({":strips", ":typing", ":negative-preconditions", ":equality"})
+SUPPORTED = frozenset({":strips", ":typing", ":negative-preconditions", ":equality", ":action-costs"})
 
-# A `?` begins a new token even in the middle of a word: a widely used barman file writes `level?l1`.
-_TOKEN = re.compile(r";[^\n]*|[()]|\?[^\s()?;]*|[^\s()?;]+")
+_REQUIREMENTS = {
+    ":conditional-effects": "conditional effects",
+    ":universal-preconditions": "quantifiers",
+    ":existential-preconditions": "quantifiers",
+    ":quantified-preconditions": "quantifiers",
+    ":disjunctive-preconditions": "disjunctions",
+    ":fluents": "numeric fluents",
+    ":numeric-fluents": "numeric fluents",
+    ":object-fluents": "object fluents",
+    ":derived-predicates": "derived predicates",
+    ":domain-axioms": "derived predicates",
+    ":durative-actions": "durative actions",
+    ":adl": "conditional effects, quantifiers and disjunctions",
+}
+"""What a declared requirement that is refused stands for."""
+
+_SECTIONS = {
+    ":functions": "numeric fluents",
+    ":derived": "derived predicates",
+    ":axiom": "derived predicates",
+    ":durative-action": "durative actions",
+    ":constraints": "trajectory constraints",
+    ":process": "processes",
+    ":event": "events",
+    ":task": "hierarchical tasks",
+    ":method": "hierarchical tasks",
+}
+
+_CONDITIONS = {
+    "when": "conditional effects",
+    "forall": "quantifiers",
+    "exists": "quantifiers",
+    "or": "disjunctions",
+    "imply": "implications",
+    "preference": "preferences",
+    **dict.fromkeys(("<", ">", "<=", ">="), "numeric conditions"),
+    **dict.fromkeys(("assign", "increase", "decrease", "scale-up", "scale-down"), "numeric effects"),
+}
+"""First words of conditions and effects that are not supported, where no predicate has that name."""
 
 
 def parse_domain(text: str, source: str = "domain") -> Domain:
@@ -23,9 +61,7 @@ def parse_domain(text: str, source: str = "domain") -> Domain:
     """
     reader = _Reader(source)
     name, sections = reader.define(text, "domain")
-    for requirement in sections.get(":requirements", []):
-        if requirement not in SUPPORTED:
-            reader.fail(f"requirement {requirement} is not supported")
+    reader.check_requirements(sections)
     parents: dict[str, str] = {}
     for kind in reader.typed(sections.get(":types", [])):
         parents[kind.name] = kind.types[0]
@@ -34,15 +70,17 @@ def parse_domain(text: str, source: str = "domain") -> Domain:
             parents.setdefault(parent, ROOT_TYPE)
     reader.check_hierarchy(parents)
     reader.types = {ROOT_TYPE, *parents}
-    constants = reader.typed(sections.get(":constants", []), known=True)
+    constants = reader.typed(sections.get(":constants", []), known=True, single=True)
     predicates: dict[str, tuple[Typed, ...]] = {}
     for entry in sections.get(":predicates", []):
         if not isinstance(entry, list) or not entry or not isinstance(entry[0], str):
-            reader.fail("a predicate is not written (name ?parameter …)")
-        predicates[entry[0]] = tuple(reader.typed(entry[1:], known=True))
+            reader.fail("a predicate is not written (name ?parameter …)", entry)
+        predicates[str(entry[0])] = tuple(reader.typed(entry[1:], known=True))
+    reader.check_names([entry[0] for entry in sections.get(":predicates", [])])
     reader.predicates = predicates
     terms = {constant.name for constant in constants}
     schemas = tuple(reader.schema(body, terms) for body in sections.get(":action", []))
+    reader.check_names([body[0] for body in sections.get(":action", [])])
     return Domain(name, parents, tuple(constants), predicates, schemas)
 
 
@@ -58,17 +96,15 @@ def parse_problem(text: str, domain: Domain, source: str = "problem") -> Problem
     name, sections = reader.define(text, "problem")
     wanted = sections.get(":domain", [])
     if wanted != [domain.name]:
-        reader.fail(f"the problem is of domain {' '.join(map(str, wanted))!r}, not {domain.name!r}")
-    objects = tuple(sorted(reader.typed(sections.get(":objects", []), known=True)))
+        reader.fail(f"the problem is of domain {' '.join(map(str, wanted))!r}, not {domain.name!r}", wanted)
+    objects = tuple(sorted(reader.typed(sections.get(":objects", []), known=True, single=True)))
     terms = {item.name for item in (*domain.constants, *objects)}
-    initial = [reader.literal(node, terms) for node in sections.get(":init", [])]
-    if any(not literal.positive for literal in initial):
-        reader.fail("the initial state lists what holds; (not …) has no place in it")
+    initial = [reader.holds(node, terms) for node in sections.get(":init", []) if not _is_cost(node)]
     goals = sections.get(":goal", [])
     if len(goals) != 1:
-        reader.fail("exactly one goal is needed")
+        reader.fail("exactly one goal is needed", goals)
     goal = tuple(reader.conjunction(goals[0], terms))
-    return Problem(name, domain.name, objects, tuple(sorted({literal.atom for literal in initial})), goal)
+    return Problem(name, domain.name, objects, tuple(sorted(set(initial))), goal)
 
 
 def format_problem(problem: Problem) -> str:
@@ -89,6 +125,24 @@ def _format_atom(atom: Atom) -> str:
     return f"({' '.join(atom)})"
 
 
+def _is_cost(node: Any) -> bool:
+    """Whether an entry of the initial state gives a function its number, as files with action costs do."""
+    match node:
+        case ["=", [str(), *_], str(number)]:
+            return number.replace(".", "", 1).isdecimal()
+        case _:
+            return False
+
+
+def _is_total_cost(node: Any) -> bool:
+    """Whether an effect adds to the plan's cost, which changes nothing in the world."""
+    match node:
+        case ["increase", ["total-cost"], _]:
+            return True
+        case _:
+            return False
+
+
 class _Reader:
     """One text being read: knows its source for messages and the names declared so far."""
 
@@ -97,81 +151,97 @@ class _Reader:
         self.types: set[str] = {ROOT_TYPE}
         self.predicates: dict[str, tuple[Typed, ...]] = {}
 
-    def fail(self, what: str) -> NoReturn:
-        raise DataError(f"{self.source}: {what[:200]}")
+    def fail(self, what: str, node: object = None, remedy: str = "") -> NoReturn:
+        line = line_of(node)
+        raise DataError(f"{self.source}: {f'line {line}: ' if line else ''}{what[:200]}", remedy)
 
-    def define(self, text: str, kind: str) -> tuple[str, dict[str, list[Any]]]:
+    def unsupported(self, feature: str, node: object, remedy: str = "") -> NoReturn:
+        self.fail(f"{feature} not supported", node, remedy)
+
+    def define(self, text: str, kind: str) -> tuple[str, dict[str, Any]]:
         """Return the name and the sections of `(define (kind name) (:section …) …)`; actions are collected."""
-        tree = self.tree(text)
+        tree = nest(text, self.fail)
         match tree:
             case ["define", [found, str(name)], *rest] if found == kind:
                 pass
             case _:
-                self.fail(f"does not begin with (define ({kind} NAME)")
-        sections: dict[str, list[Any]] = {}
+                self.fail(f"does not begin with (define ({kind} NAME)", tree)
+        sections: dict[str, Any] = {}
         for part in rest:
             match part:
-                case [":action", *body]:
-                    sections.setdefault(":action", []).append(body)
-                case [str(key), *body] if key.startswith(":") and key not in sections:
-                    sections[key] = body
+                case [":action", *_]:
+                    sections.setdefault(":action", []).append(_body(part))
+                case [str(key), *_] if key in _SECTIONS and key != ":functions":
+                    self.unsupported(f"{_SECTIONS[key]} ({key}) are", key)
+                case [str(key), *_] if key.startswith(":") and key not in sections:
+                    sections[str(key)] = _body(part)
                 case _:
-                    self.fail("a section is written twice or does not begin with (:name")
-        return name, sections
+                    self.fail("a section is written twice or does not begin with (:name", part)
+        return str(name), sections
 
-    def tree(self, text: str) -> list[Any]:
-        """Nest the tokens by their brackets, without recursion, so that depth cannot hurt."""
-        stack: list[list[Any]] = [[]]
-        for token in _TOKEN.findall(text.lower()):
-            if token == "(":
-                stack.append([])
-            elif token == ")":
-                if len(stack) == 1:
-                    self.fail("a bracket is closed that was never opened")
-                node = stack.pop()
-                stack[-1].append(node)
-            elif not token.startswith(";"):
-                stack[-1].append(token)
-        if len(stack) > 1:
-            self.fail("a bracket is never closed; the text may be cut off")
-        if len(stack[0]) != 1 or not isinstance(stack[0][0], list):
-            self.fail("is not one (define …) expression")
-        return stack[0][0]
+    def check_requirements(self, sections: dict[str, Any]) -> None:
+        """Refuse requirements that are not supported, by what they stand for; functions serve costs only."""
+        for requirement in sections.get(":requirements", []):
+            if requirement in SUPPORTED:
+                continue
+            what = _REQUIREMENTS.get(str(requirement))
+            self.unsupported(
+                f"requirement {requirement}{f' ({what})' if what else ''} is",
+                requirement,
+                "Take the word out if the file makes no use of it.",
+            )
+        functions = sections.get(":functions", [])
+        costs = ":action-costs" in sections.get(":requirements", [])
+        named = [entry for entry in functions if isinstance(entry, list)]
+        if functions and not costs and any(entry != ["total-cost"] for entry in named):
+            self.unsupported("numeric fluents (:functions) are", functions)
 
-    def typed(self, items: Sequence[Any], known: bool = False) -> list[Typed]:
-        """Read `a b - kind c - (either x y) d`; with `known`, the types must have been declared."""
-        result: list[Typed] = []
-        waiting: list[str] = []
+    def typed(self, items: Sequence[Any], known: bool = False, single: bool = False) -> list[Typed]:
+        """Read `a b - kind c - (either x y) d`; with `known`, the types must have been declared.
+
+        With `single`, names have one type each.
+        """
+        found: list[tuple[Word, tuple[str, ...]]] = []
+        waiting: list[Word] = []
         position = 0
         while position < len(items):
             item = items[position]
-            if not isinstance(item, str):
-                self.fail("a list of names contains a bracket")
+            if not isinstance(item, Word):
+                self.fail("a list of names contains a bracket", item)
             if item != "-":
                 waiting.append(item)
                 position += 1
                 continue
-            kinds = self.kinds(items[position + 1] if position + 1 < len(items) else None)
+            kinds = self.kinds(items[position + 1] if position + 1 < len(items) else None, item)
             for kind in kinds if known else ():
                 if kind not in self.types:
-                    self.fail(f"type {kind!r} is not declared")
-            result.extend(Typed(name, kinds) for name in waiting)
+                    self.fail(f"type {kind!r} is not declared", item, _nearest(kind, self.types))
+            if single and len(kinds) > 1:
+                self.fail("an object has several types; (either …) is for parameters only", item)
+            found.extend((name, kinds) for name in waiting)
             waiting = []
             position += 2
-        result.extend(Typed(name) for name in waiting)
-        names = [item.name for item in result]
-        if len(set(names)) < len(names):
-            self.fail(f"a name occurs twice among {' '.join(names)}")
-        return result
+        found.extend((name, (ROOT_TYPE,)) for name in waiting)
+        self.check_names([name for name, _ in found])
+        return [Typed(str(name), kinds) for name, kinds in found]
 
-    def kinds(self, node: Any) -> tuple[str, ...]:
+    def check_names(self, names: Sequence[Word]) -> None:
+        seen: set[str] = set()
+        for name in names:
+            if name in seen:
+                self.fail(f"the name {name} occurs twice", name)
+            if not name.isprintable() or "," in name or name.endswith("."):
+                self.fail(f"{str(name)!r} is not a name", name)
+            seen.add(name)
+
+    def kinds(self, node: Any, dash: Word) -> tuple[str, ...]:
         match node:
             case str():
-                kinds: tuple[str, ...] = (node,)
+                kinds: tuple[str, ...] = (str(node),)
             case ["either", *options] if options and all(isinstance(option, str) for option in options):
-                kinds = tuple(options)
+                kinds = tuple(str(option) for option in options)
             case _:
-                self.fail("'-' is not followed by a type")
+                self.fail("'-' is not followed by a type", dash)
         return kinds
 
     def check_hierarchy(self, parents: dict[str, str]) -> None:
@@ -182,43 +252,78 @@ class _Reader:
                     self.fail(f"type {kind!r} is its own supertype")
                 seen.add(kind)
 
-    def schema(self, body: list[Any], constants: set[str]) -> Schema:
+    def schema(self, body: Group, constants: set[str]) -> Schema:
         if not body or not isinstance(body[0], str) or len(body) % 2 == 0:
-            self.fail("an action is not written (:action NAME :parameters … :precondition … :effect …)")
+            self.fail("an action is not written (:action NAME :parameters … :precondition … :effect …)", body)
+        name = str(body[0])
         parts = {key: value for key, value in zip(body[1::2], body[2::2], strict=True) if isinstance(key, str)}
         if unknown := [key for key in parts if key not in (":parameters", ":precondition", ":effect")]:
-            self.fail(f"action {body[0]}: {unknown[0]} is not supported")
+            self.unsupported(f"action {name}: {unknown[0]} is", unknown[0])
         parameters = tuple(self.typed(parts.get(":parameters", []), known=True))
         terms = constants | {parameter.name for parameter in parameters}
-        effect = tuple(self.conjunction(parts.get(":effect", []), terms))
+        wanted = parts.get(":effect", Group(0))
+        effect = tuple(self.conjunction(wanted, terms))
         if any(literal.atom[0] == EQUALITY for literal in effect):
-            self.fail(f"action {body[0]}: an effect cannot make things equal")
-        return Schema(body[0], parameters, tuple(self.conjunction(parts.get(":precondition", []), terms)), effect)
+            self.fail(f"action {name}: an effect cannot make things equal", wanted)
+        precondition = tuple(self.conjunction(parts.get(":precondition", Group(0)), terms))
+        return Schema(name, parameters, precondition, effect)
 
     def conjunction(self, node: Any, terms: set[str]) -> Iterable[Literal]:
-        match node:
-            case []:
-                return []
-            case ["and", *parts]:
-                return [self.literal(part, terms) for part in parts]
-            case _:
-                return [self.literal(node, terms)]
+        """The literals of a condition or effect; an `and` inside another one is opened up."""
+        found = []
+        waiting = [node]
+        while waiting:
+            part = waiting.pop()
+            match part:
+                case []:
+                    continue
+                case ["and", *parts]:
+                    waiting += reversed(parts)
+                case _ if not _is_total_cost(part):
+                    found.append(self.literal(part, terms))
+        return found
+
+    def holds(self, node: Any, terms: set[str]) -> Atom:
+        literal = self.literal(node, terms)
+        if not literal.positive:
+            self.fail("the initial state lists what holds; (not …) has no place in it", node)
+        return literal.atom
 
     def literal(self, node: Any, terms: set[str]) -> Literal:
-        match node:
-            case ["not", inner]:
-                literal = self.literal(inner, terms)
-                return Literal(literal.atom, not literal.positive)
+        positive = True
+        inner = node
+        while isinstance(inner, Group) and len(inner) == 2 and inner[0] == "not":
+            inner, positive = inner[1], not positive
+        match inner:
+            case [str(word), *_] if word in _CONDITIONS and word not in self.predicates:
+                self.unsupported(f"{_CONDITIONS[word]} ({word} …) are", inner)
             case [str(), *arguments] if all(isinstance(argument, str) for argument in arguments):
-                atom: Atom = tuple(node)
+                atom: Atom = tuple(str(term) for term in inner)
+            case ["=", *_]:
+                self.unsupported("numeric conditions (= of functions) are", inner)
             case _:
-                self.fail("a condition is neither (predicate …) nor (not (predicate …))")
+                self.fail("a condition is neither (predicate …) nor (not (predicate …))", inner or node)
+        self.check_atom(atom, terms, inner)
+        return Literal(atom, positive)
+
+    def check_atom(self, atom: Atom, terms: set[str], node: object) -> None:
         wanted = 2 if atom[0] == EQUALITY else len(self.predicates.get(atom[0], ()))
         if atom[0] != EQUALITY and atom[0] not in self.predicates:
-            self.fail(f"predicate {atom[0]!r} is not declared")
+            self.fail(f"predicate {atom[0]!r} is not declared", node, _nearest(atom[0], self.predicates))
         if len(atom) - 1 != wanted:
-            self.fail(f"{_format_atom(atom)} needs {wanted} arguments")
+            self.fail(f"{_format_atom(atom)} needs {wanted} arguments", node)
         for term in atom[1:]:
             if term not in terms:
-                self.fail(f"{term!r} in {_format_atom(atom)} is not declared")
-        return Literal(atom)
+                self.fail(f"{term!r} in {_format_atom(atom)} is not declared", node, _nearest(term, terms))
+
+
+def _body(part: Group) -> Group:
+    """A section without its name, at the section's line."""
+    body = Group(part.line)
+    body.extend(part[1:])
+    return body
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name[:80], sorted(known), n=1, cutoff=0.6)
+    return f"Did you mean {near[0][:80]!r}?" if near else ""

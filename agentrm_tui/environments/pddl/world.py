@@ -39,6 +39,8 @@ class Scene:
     """A state opened up for reading: the fluent and static atoms by predicate, each sorted."""
 
     def __init__(self, task: GroundTask, state: int) -> None:
+        self.task = task
+        self.state = state
         self.goal = task.problem.goal
         self._objects = task.problem.objects
         self._facts: dict[str, list[tuple[str, ...]]] = {}
@@ -66,7 +68,53 @@ class Scene:
         return [item.name for item in self._objects if item.types[0] == kind]
 
 
-class World(ABC):
+class Wording(ABC):
+    """How a domain is told in words; what a task needs of it, whether it is one of ours or a person's own file."""
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """What tells these rules from all others."""
+
+    @property
+    @abstractmethod
+    def domain(self) -> Domain:
+        """The rules."""
+
+    @abstractmethod
+    def sentence(self, operator: Operator) -> str:
+        """The English sentence of a ground action."""
+
+    @abstractmethod
+    def fact(self, condition: Condition) -> str:
+        """The English sentence, without a full stop, of a literal."""
+
+    @abstractmethod
+    def describe(self, scene: Scene) -> str:
+        """What changes, in short English sentences: enough to tell any two states of one task apart."""
+
+    @abstractmethod
+    def thought(self, plan: Sequence[Operator], scene: Scene) -> str:
+        """Why the first action of a plan comes next, as a subgoal of at most 15 tokens."""
+
+    @abstractmethod
+    def picture(self, scene: Scene) -> Picture:
+        """The state as a grid."""
+
+    def introduce(self, scene: Scene) -> str:
+        """What never changes but matters, told once; empty when there is nothing."""
+        return ""
+
+    def sentences(self, task: GroundTask) -> tuple[str, ...]:
+        """The sentences of all ground actions of a task, in their order."""
+        return tuple(self.sentence(operator) for operator in task.operators)
+
+    def other_spellings(self, operator: Operator) -> tuple[str, ...]:
+        """What else is understood as an action."""
+        return ()
+
+
+class World(Wording):
     """One planning domain as an environment tells it.
 
     Attributes:
@@ -88,6 +136,11 @@ class World(ABC):
     short_list: ClassVar[str]
     rules: ClassVar[str]
 
+    @property
+    def identity(self) -> str:
+        """The domain's name."""
+        return self.name
+
     @cached_property
     def domain(self) -> Domain:
         """The rules, read from the `.pddl` file beside the worlds on first use."""
@@ -97,22 +150,6 @@ class World(ABC):
     @abstractmethod
     def problem(self, level: Level, random: Random) -> Problem:
         """Generate a problem; the goal does not hold at first."""
-
-    @abstractmethod
-    def describe(self, scene: Scene) -> str:
-        """What changes, in short English sentences: enough to tell any two states of one task apart."""
-
-    @abstractmethod
-    def thought(self, plan: Sequence[Operator], scene: Scene) -> str:
-        """Why the first action of a plan comes next, as a subgoal of at most 15 tokens."""
-
-    @abstractmethod
-    def picture(self, scene: Scene) -> Picture:
-        """The state as a grid."""
-
-    def introduce(self, scene: Scene) -> str:
-        """What never changes but matters, told once; empty when there is nothing."""
-        return ""
 
     @cached_property
     def _slots(self) -> dict[str, tuple[str, ...]]:
