@@ -106,7 +106,8 @@ class SheetTools(ToolServer[Workbook]):
         goal = assignment.draft.goal
         named = [sheet.name for sheet in data.sheets if sheet.name in goal]
         yield from (Call("open_sheet", {"name": name}) for name in named)
-        yield from (Call("del_sheet", {"name": name}) for name in named)
+        if "elete the sheet" in goal:
+            yield from (Call("del_sheet", {"name": name}) for name in named)
         sheet = data.find(data.open)
         if sheet is None:
             return

@@ -48,7 +48,12 @@ def parse_call(action: str) -> Call:
         return Call(name, {})
     if not text.startswith("{"):
         raise RefusedError(f"the Action Input must be a JSON object; {WRITTEN_AS}")
-    return Call(name, _decode(text))
+    arguments = _decode(text)
+    try:
+        json.dumps(arguments, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise RefusedError("the Action Input holds half a character") from None
+    return Call(name, arguments)
 
 
 def _decode(text: str) -> dict[str, Any]:
