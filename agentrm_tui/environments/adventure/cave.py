@@ -31,6 +31,8 @@ _SCALARS = (
 )  # fmt: skip
 """The game's own variables, besides things, rooms and dwarves."""
 _READ_SCALARS = attrgetter(*_SCALARS)
+_READ_THING = attrgetter("rooms", "is_toting", "prop", "is_fixed")
+_READ_DESCRIBED = attrgetter("times_described")
 _PASSING = frozenset(("turns", "lamp_turns", "clock1", "clock2", "full_wests", "look_complaints"))
 """Variables that change with every turn, or that only change wording."""
 
@@ -72,6 +74,12 @@ class CaveState(NamedTuple):
     def thing(self, thing: Thing) -> Lying:
         """Where a thing is and what state it is in."""
         return self.things[_INDEX[thing]]
+
+    def without(self, thing: Thing) -> CaveState:
+        """This state with a thing laid down here."""
+        index = _INDEX[thing]
+        lying = self.things[index]._replace(rooms=(self.room,), held=False)
+        return self._replace(things=(*self.things[:index], lying, *self.things[index + 1 :]))
 
     def scalar(self, name: str) -> Any:
         """One of the game's own variables."""
@@ -127,8 +135,10 @@ class Cave:
         self._things: list[Any] = self._game.object_list
         self._rooms: list[Any] = [room for _, room in sorted(self._game.rooms.items())]
         self._hints: list[Any] = [hint for _, hint in sorted(self._game.hints.items())]
-        self._numbers: list[int] = [room.n for room in self._rooms]
+        self._puzzled = frozenset(f"{self._game.messages[number]}\n\n" for number in (13, 60, 61))
         self._asked: tuple[CaveState, str] | None = None
+        self._current: CaveState | None = None
+        self._lying: list[tuple[Any, Lying]] = [((), Lying((), False, 0, 0))] * len(self._things)
         self._first = self.state()
 
     @property
@@ -143,8 +153,7 @@ class Cave:
 
     def describe(self) -> str:
         """Where the player stands, at length, and what is there; the game is left as it is."""
-        before = self.state()
-        self._game.loc.times_described = 0
+        before, self._current = self.state(), None
         self._game.output = ""
         if self._game.is_dark:
             self._game.write_message(16)
@@ -158,25 +167,40 @@ class Cave:
         return text
 
     def state(self) -> CaveState:
-        """Freeze the game."""
+        """Freeze the game; between two commands this costs nothing."""
+        if self._current is None:
+            self._current = self._capture()
+        return self._current
+
+    def _capture(self) -> CaveState:
         game = self._game
-        walkers = [*game.dwarves, game.pirate]
         return CaveState(
             self._luck.seed,
             self._luck.draws,
             game.loc.n,
             (game.oldloc.n, game.oldloc2.n),
-            tuple(
-                Lying(tuple([room.n for room in t.rooms]), t.is_toting, t.prop, int(t.is_fixed)) for t in self._things
-            ),
+            self._capture_things(),
             game.bottle.contents.n if game.bottle.contents is not None else 0,
-            bytes([room.times_described > 0 for room in self._rooms]),
+            bytes(map(bool, map(_READ_DESCRIBED, self._rooms))),
             _READ_SCALARS(game),
-            tuple(hint.used for hint in self._hints),
-            tuple((walker.room.n, walker.old_room.n, walker.has_seen_adventurer) for walker in walkers),
+            tuple([hint.used for hint in self._hints]),
+            tuple([(each.room.n, each.old_room.n, each.has_seen_adventurer) for each in (*game.dwarves, game.pirate)]),
             game.knife_location.n if game.knife_location else -1,
             self._asked,
         )
+
+    def _capture_things(self) -> tuple[Lying, ...]:
+        """Most commands leave most things alone: what lies as before is taken over."""
+        seen = list(map(_READ_THING, self._things))
+        rooms = [tuple(each[0]) for each in seen]
+        lying = []
+        for before, (_, held, prop, fixed), places in zip(self._lying, seen, rooms, strict=True):
+            if (places, held, prop, fixed) != before[0]:
+                now = Lying(tuple([room.n for room in places]), held, prop, int(fixed))
+                before = ((places, held, prop, fixed), now)
+            lying.append(before)
+        self._lying = lying
+        return tuple([now for _, now in lying])
 
     def restore(self, state: CaveState) -> None:
         """Go back to a state of this or another game."""
@@ -184,26 +208,30 @@ class Cave:
             before, command = state.question
             self.restore(before)
             self._game.do_command(list(command.split()))
-            self._asked = state.question
+            self._asked, self._current = state.question, state
             return
-        game, rooms = self._game, self._game.rooms
+        game, rooms, now = self._game, self._game.rooms, self.state()
         self._luck.seed, self._luck.draws = state.luck, state.draws
         game.loc = rooms[state.room]
         game.oldloc, game.oldloc2 = rooms[state.came_from[0]], rooms[state.came_from[1]]
-        for thing, lying in zip(self._things, state.things, strict=True):
-            thing.rooms[:] = [rooms[number] for number in lying.rooms]
-            thing.is_toting, thing.prop, thing.is_fixed = lying.held, lying.prop, lying.fixed
+        for thing, lying, known in zip(self._things, state.things, now.things, strict=True):
+            if lying is not known:
+                thing.rooms[:] = [rooms[number] for number in lying.rooms]
+                thing.is_toting, thing.prop, thing.is_fixed = lying.held, lying.prop, lying.fixed
         game.bottle.contents = game.objects[state.contents] if state.contents else None
-        for room, described in zip(self._rooms, state.described, strict=True):
-            room.times_described = described
-        for name, value in zip(_SCALARS, state.scalars, strict=True):
-            setattr(game, name, value)
+        if state.described != now.described:
+            for room, described in zip(self._rooms, state.described, strict=True):
+                room.times_described = described
+        if state.scalars != now.scalars:
+            for name, value in zip(_SCALARS, state.scalars, strict=True):
+                setattr(game, name, value)
         for hint, used in zip(self._hints, state.hints_used, strict=True):
             hint.used = used
-        self._restore_walkers(state.walkers)
+        if state.walkers != now.walkers:
+            self._restore_walkers(state.walkers)
         game.knife_location = rooms[state.knife] if state.knife >= 0 else None
         game.yesno_callback, game.yesno_casual = None, False
-        self._asked = None
+        self._asked, self._current = None, state
 
     def _restore_walkers(self, walkers: tuple[tuple[int, int, bool], ...]) -> None:
         game = self._game
@@ -219,13 +247,14 @@ class Cave:
         if not words or not self._knows(words):
             return Effect("I don't understand that.", valid=False)
         output = ""
+        self._current = None
         with suppress(AttributeError, KeyError, TypeError, ValueError, IndexError):
             # Some pairs of words have no method in the package.
             output = self._game.do_command(list(words))
         self._asked = (before._replace(question=None), " ".join(words)) if self._game.yesno_callback else None
         self._decline(words)
-        if output and self._accepted(before, words):
-            return Effect(readable(output) or "OK", valid=True)
+        if output and self._accepted(before, words, output):
+            return Effect(readable(output), valid=True)
         self.restore(before)
         return Effect(readable(output) or "Nothing happens.", valid=False)
 
@@ -243,13 +272,15 @@ class Cave:
         if self._game.yesno_callback and words[0] == "score":
             self._game.yesno_callback, self._asked = None, None
 
-    def _accepted(self, before: CaveState, words: tuple[str, ...]) -> bool:
-        if self.state().gist() != before.gist() or words[0] in _ASKING:
+    def _accepted(self, before: CaveState, words: tuple[str, ...], output: str) -> bool:
+        if self.state().gist() != before.gist():
             return True
+        if words[0] in _ASKING:
+            return not output.startswith("I see no") and "What?" not in output and output not in self._puzzled
         if words[0] in ("fie", "foe", "foo"):
-            return before.scalar("foobar") > 0 and self._game.foobar == before.scalar("foobar")
+            return bool(before.scalar("foobar") > 0 and self._game.foobar == before.scalar("foobar"))
         # Where luck decides, an attempt to move is a turn, whether or not it leads anywhere.
-        return bool(before.luck) and any(word in self._motion_words(before.room) for word in words[-1:])
+        return bool(before.luck) and words[-1] in self._motion_words(before.room)
 
     def _motion_words(self, room: int) -> frozenset[str]:
         return frozenset(

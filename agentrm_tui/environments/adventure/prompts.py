@@ -23,7 +23,7 @@ Action: enter
 """
 
 SHORT = """\
-Colossal Cave. Actions: directions (north, ne, up, in, ...), place names and magic words, take X, drop X, throw X, light \
+Colossal Cave. Actions: directions (north, ne, up, in, ...), place names, magic words, take X, drop X, throw X, light \
 lamp, unlock X, open X, wave X, fill bottle, pour X, feed X, attack X, look, inventory, yes. Tasks fail by death, \
 walking in the dark, leaving their part of the cave, losing what they need, or four impossible actions.
 """

@@ -1,4 +1,4 @@
-"""The subgoals: short errands in one part of the cave, each with where it starts, what must hold, and what it allows."""
+"""The subgoals: short errands in one part of the cave, with where each starts, what must hold, and what it allows."""
 
 from __future__ import annotations
 
@@ -193,7 +193,10 @@ QUESTS: dict[str, Quest] = {
             Errand(
                 "Make a bridge over the fissure and cross to its west side.",
                 (tour.BRIDGE_THERE, at(27)),
-                (*_LIT, fetch(Thing.ROD, *_ROD_DONE), Rule(_ROD_DONE, "wave rod", "The rod makes a bridge", 17), go(27, "Across")),
+                (
+                    *_LIT, fetch(Thing.ROD, *_ROD_DONE),
+                    Rule(_ROD_DONE, "wave rod", "The rod makes a bridge", 17), go(27, "Across"),
+                ),
                 _HALL_WITH_ROD,
             ),
         ),
@@ -385,7 +388,8 @@ QUESTS: dict[str, Quest] = {
         tuple(
             _carry((Thing.SPICES,), room, where, _BEYOND_TROLL, _LIT)
             for room, where in (
-                (122, "the far side of the chasm"), (128, "the limestone passage"), (129, "the entrance of the barren room"),
+                (122, "the far side of the chasm"), (128, "the limestone passage"),
+                (129, "the entrance of the barren room"),
                 (126, "the breath-taking view"),
             )
         ),
@@ -426,7 +430,8 @@ QUESTS: dict[str, Quest] = {
             for room, where in (
                 (65, "Bedquilt"), (66, "the Swiss cheese room"), (96, "the soft room"), (97, "the oriental room"),
                 (98, "the misty cavern"), (68, "the slab room"), (113, "the reservoir"), (103, "the shell room"),
-                (105, "the cul-de-sac below the shell room"), (39, "the dusty rock room"), (38, "the pit with the stream"),
+                (105, "the cul-de-sac below the shell room"), (39, "the dusty rock room"),
+                (38, "the pit with the stream"),
                 (72, "the large low room"), (33, "the room marked Y2"), (106, "the anteroom"), (67, "the twopit room"),
             )
         ),

@@ -59,7 +59,7 @@ def places() -> dict[int, Place]:
 
 def _place(room: Any) -> Place:
     table = [(move, _way(move)) for move in room.travel_table]
-    words = []
+    words: list[tuple[str, tuple[Way, ...]]] = []
     for word, number in _WORDS.items():
         ways = tuple(way for move, way in table if any(verb.n == number for verb in move.verbs))
         if ways and ways not in [known for _, known in words]:
@@ -95,7 +95,7 @@ def _allowed(state: CaveState, room: int, condition: tuple[Any, ...]) -> bool:
         case "carrying_or_in_room_with":
             return lying.held or room in lying.rooms
         case _:
-            return lying.prop != condition[2]
+            return bool(lying.prop != condition[2])
 
 
 def _special(state: CaveState, room: int, special: int) -> int:

@@ -13,7 +13,7 @@ from agentrm_tui.environments.adventure.routes import first_word, is_dark
 from agentrm_tui.environments.adventure.things import Thing
 
 FactKind: TypeAlias = Literal[
-    "at", "held", "not_held", "lies", "prop", "at_least", "gone", "filled", "question", "light", "closed"
+    "at", "held", "not_held", "lies", "not_lies", "prop", "at_least", "gone", "filled", "question", "light", "closed"
 ]
 
 
@@ -36,6 +36,8 @@ class Fact(NamedTuple):
                 return not lying.held
             case "lies":
                 return self.value in lying.rooms
+            case "not_lies":
+                return self.value not in lying.rooms
             case "prop":
                 return lying.prop == self.value
             case "at_least":
@@ -138,15 +140,29 @@ def advise(
         if any(fact.holds(state) for fact in rule.until):
             continue
         rooms = (rule.room,) if rule.room else state.thing(rule.thing).rooms if rule.thing else (state.room,)
-        walk = first_word(state, lambda room, rooms=rooms: room in rooms, region)  # type: ignore[misc]
+        walk = first_word(state, rooms.__contains__, region)
         if walk is None:
-            return None
+            return _unburden(state, rule, rooms, region)
         word, _ = walk
         if word:
             return Advice(f"{rule.why}: I go {word}.", word)
         if rule.makes_room and (extra := _superfluous(state, spare)) is not None:
             return Advice("My hands are full.", f"drop {extra.word}")
         return Advice(f"{rule.why}.", rule.command)
+    return None
+
+
+_BURDENS = (Thing.GOLD, Thing.CLAM, Thing.OYSTER)
+"""Things with which some ways cannot be gone."""
+
+
+def _unburden(state: CaveState, rule: Rule, rooms: tuple[int, ...], region: frozenset[int] | None) -> Advice | None:
+    """Lay down what is in the way of going where a rule says."""
+    for thing in _BURDENS:
+        if thing is not rule.thing and state.thing(thing).held:
+            lighter = state.without(thing)
+            if first_word(lighter, rooms.__contains__, region) is not None:
+                return Advice(f"I cannot go on with the {thing.title}.", f"drop {thing.word}")
     return None
 
 

@@ -79,10 +79,12 @@ FILL_OIL = (
 )
 SPROUT = (
     fetch(Thing.BOTTLE, SPROUTED),
+    Rule((Fact("filled", value=0), Fact("filled", value=Thing.WATER), SPROUTED), "pour oil", "The bottle is for water"),
     Rule((Fact("filled", value=Thing.WATER), SPROUTED), "fill bottle", "The plant needs water", 113),
     Rule((SPROUTED,), "pour water", "The plant needs water", 25),
 )
 GROW = (
+    Rule((Fact("filled", value=0), Fact("filled", value=Thing.WATER), GROWN), "pour oil", "The bottle is for water"),
     Rule((Fact("filled", value=Thing.WATER), GROWN), "fill bottle", "The plant needs more water", 113),
     Rule((GROWN,), "pour water", "The plant needs more water", 25),
 )
@@ -118,7 +120,7 @@ def _leave_all(room: int, keep: Thing, *until: Fact) -> tuple[Rule, ...]:
     )
 
 
-_EMERALD_TAKEN = (held(Thing.EMERALD), lies(Thing.EMERALD, HOUSE))
+_EMERALD_TAKEN = (held(Thing.EMERALD), Fact("not_lies", Thing.EMERALD, _LIT_ROOM))
 EMERALD = (
     *light(*_EMERALD_TAKEN, lies(Thing.LAMP, 99)),
     *_leave_all(99, Thing.EMERALD, *_EMERALD_TAKEN),
