@@ -126,8 +126,11 @@ class Transitions:
                 return place
             if node == self._at:
                 return place
-        self.environment.reset(self._task)
+        seen = printable(self.environment.reset(self._task))
         self._at, self._ended = ROOT, False
+        expected = path[0].observation or ""
+        if seen != expected:
+            self._drifted(Drifted(episode=self._episode, node=ROOT, expected=expected, seen=seen))
         return 0
 
     def _replay(self, node: Node) -> None:

@@ -1,0 +1,265 @@
+"""OpenEnv servers: `openenv:URL` plays what a server offers at `/ws`, each instance in a session of its own.
+
+The protocol is OpenEnv's: `{"type": "reset", "data": {…}}` and `{"type": "step", "data": ACTION}` are answered by
+`{"type": "observation", "data": {"observation": {…}, "reward": …, "done": …}}` or `{"type": "error", …}`; `/schema`
+tells the fields of actions. The outcome is the sum of all rewards, unless the address says otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from agentrm_models.errors import DataError
+from agentrm_tui.environments.remote import (
+    REPLY_LIMIT,
+    RefusedError,
+    RemoteEnvironment,
+    Reply,
+    clean,
+    read_json,
+    read_reward,
+    reason,
+)
+
+if TYPE_CHECKING:
+    from websockets.sync.client import ClientConnection
+
+INVALID_ACTION_CODES = frozenset({"VALIDATION_ERROR", "INVALID_ACTION"})
+"""Codes of error messages that speak of the action, not of the server."""
+
+CLOSING_SECONDS = 2.0
+"""How long the end of a session is waited for."""
+
+_IDLE_MESSAGES = 100
+"""Messages of other kinds that are passed over before an answer."""
+
+_ASIDE = frozenset({"reward", "done", "metadata"})
+"""Fields of observations and actions that are not for the agent."""
+
+
+class _ServerError(Exception):
+    """An error message of the server."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class _ClosedError(Exception):
+    """The server has ended the session."""
+
+
+class OpenEnvEnvironment(RemoteEnvironment):
+    """An OpenEnv environment, with a web socket for each instance.
+
+    Args:
+        address: The server's URL and options; see `remote.Options`.
+
+    Raises:
+        UsageError: The address is wrong.
+        DataError: The server cannot be reached.
+    """
+
+    kind = "openenv"
+    level = "episode"
+    usual_score = "sum"
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self._session: ClientConnection | None = None
+        self._open = ExitStack()
+        self._takes_seed = True
+        self._required: list[str] = []
+        self.server.is_healthy()
+        self._fields = self._ask_fields()
+
+    def actions_in_words(self) -> str:
+        """A line for an action of one field, a JSON record for one of several."""
+        field = self._only_field()
+        if field:
+            kind = str(self._fields.get(field, {}).get("type", "string"))
+            return f"An action is {'a line of text' if kind == 'string' else f'one value of type {kind}'}."
+        told = ", ".join(f"{name} ({found.get('type', 'any')})" for name, found in self._fields.items())
+        return clean(f"An action is a JSON record with these fields: {told}.")[:2_000]
+
+    def begin(self, seed: int) -> Reply:
+        """Reset by seed; a server that takes none is reset without."""
+        try:
+            return self._reset({"seed": seed} if self._takes_seed else {})
+        except _ServerError as error:
+            if not self._takes_seed:
+                self._fail(str(error))
+        try:
+            reply = self._reset({})
+        except _ServerError as error:
+            self._fail(str(error))
+        self._takes_seed = False
+        return reply
+
+    def act(self, action: str) -> Reply:
+        """Send an action in the form that the server's schema asks for."""
+        record = self._record(action)
+        if record is None:
+            return Reply(f"Invalid action. {self.actions_in_words()}", valid=False)
+        try:
+            return self._exchange("step", record)
+        except _ClosedError as error:
+            self._fail(str(error))
+        except _ServerError as error:
+            if error.code in INVALID_ACTION_CODES:
+                return Reply(f"Invalid action: {error}", valid=False)
+            self._fail(str(error))
+
+    def close(self) -> None:
+        """End the session."""
+        self._session = None
+        self._open.close()
+
+    def _ask_fields(self) -> dict[str, Mapping[str, Any]]:
+        """The properties of the server's actions; empty where it does not tell them."""
+        try:
+            schema = self.server.get("/schema")
+        except RefusedError as error:
+            if error.status == 404:
+                return {}
+            raise
+        match schema:
+            case {"action": {"properties": dict(properties), **rest}}:
+                required = rest.get("required")
+            case _:
+                return {}
+        self._required = [name for name in required if name in properties] if isinstance(required, list) else []
+        return {
+            name: found if isinstance(found, dict) else {} for name, found in properties.items() if name not in _ASIDE
+        }
+
+    def _only_field(self) -> str:
+        """The field that plain text goes into; empty where an action is a record of several."""
+        if self.address.options.action:
+            return self.address.options.action
+        if not self._fields:
+            return "message"
+        if len(self._fields) == 1:
+            return next(iter(self._fields))
+        return self._required[0] if len(self._required) == 1 else ""
+
+    def _record(self, action: str) -> dict[str, Any] | None:
+        """The action as the server wants it; None where it cannot be read so."""
+        try:
+            found = json.loads(action)
+        except (ValueError, RecursionError):
+            found = None
+        if isinstance(found, dict) and found and set(self._required) <= found.keys() <= self._fields.keys():
+            return found
+        field = self._only_field()
+        if not field:
+            return None
+        match self._fields.get(field, {}).get("type", "string"):
+            case "integer":
+                return {field: found} if type(found) is int else None
+            case "number":
+                return {field: found} if type(found) in (int, float) and abs(found) < math.inf else None
+            case "boolean":
+                return {field: found} if type(found) is bool else None
+            case "array":
+                return {field: found} if type(found) is list else None
+            case "object":
+                return {field: found} if type(found) is dict else None
+            case _:
+                return {field: action}
+
+    def _reset(self, data: dict[str, Any]) -> Reply:
+        """Reset, on a new session if the server has ended the old one."""
+        fresh = self._session is None
+        try:
+            return self._exchange("reset", data)
+        except _ClosedError as error:
+            if fresh:
+                self._fail(str(error))
+        try:
+            return self._exchange("reset", data)
+        except _ClosedError as error:
+            self._fail(str(error))
+
+    def _exchange(self, kind: str, data: dict[str, Any]) -> Reply:
+        from websockets.exceptions import ConnectionClosed
+
+        session = self._connected()
+        where = f"{self.server.name}: {kind}"
+        try:
+            session.send(json.dumps({"type": kind, "data": data}))
+            for _ in range(_IDLE_MESSAGES):
+                message = read_json(session.recv(timeout=self.address.options.timeout), where)
+                if not isinstance(message, dict):
+                    raise DataError(f"{where} was not answered by a JSON record")
+                if message.get("type", "observation") in ("observation", "error"):
+                    return self._read(message, where)
+            raise DataError(f"{where} was never answered")
+        except TimeoutError:
+            self._fail("it does not answer")
+        except ConnectionClosed as closed:
+            self.close()
+            told = closed.rcvd.reason if closed.rcvd else ""
+            raise _ClosedError(f"it ended the session{f' ({clean(told)})' if told else ''}") from None
+        except DataError:
+            self.close()
+            raise
+
+    def _read(self, message: Mapping[str, Any], where: str) -> Reply:
+        data = message.get("data", message)
+        if message.get("type") == "error":
+            told = data if isinstance(data, dict) else {"message": data}
+            words = " ".join(clean(str(told.get("message", told))).split())[:200]
+            raise _ServerError(words, str(told.get("code", "")).upper())
+        if not isinstance(data, dict):
+            raise DataError(f"{where} was answered without an observation")
+        seen = data["observation"] if "observation" in data else {k: v for k, v in data.items() if k != "type"}
+        inner = seen if isinstance(seen, dict) else {}
+        reward = read_reward(data.get("reward", inner.get("reward")), where)
+        return Reply(self._text(seen), reward, bool(data.get("done", inner.get("done", False))))
+
+    def _text(self, seen: object) -> str:
+        """An observation in words: a single text as it is, else a line for each field."""
+        if not isinstance(seen, dict):
+            return seen if isinstance(seen, str) else json.dumps(seen)
+        if (field := self.address.options.text) and field in seen:
+            return _value(seen[field])
+        told = {key: _value(value) for key, value in seen.items() if key not in _ASIDE and value not in (None, "", [])}
+        return next(iter(told.values())) if len(told) == 1 else "\n".join(f"{k}: {v}" for k, v in told.items())
+
+    def _connected(self) -> ClientConnection:
+        from websockets.exceptions import WebSocketException
+        from websockets.sync.client import connect
+
+        if self._session is None:
+            options = self.address.options
+            try:
+                self._session = self._open.enter_context(
+                    connect(
+                        self.address.websocket("/ws"),
+                        open_timeout=options.timeout,
+                        close_timeout=CLOSING_SECONDS,
+                        max_size=REPLY_LIMIT,
+                        proxy=None if self.address.is_loopback else True,
+                    )
+                )
+            except (OSError, WebSocketException, ValueError) as error:
+                raise DataError(f"{self.server.name}: /ws: {reason(error)}", "Does it speak OpenEnv?") from None
+        return self._session
+
+    def _fail(self, what: str) -> NoReturn:
+        """Give the session up, and say why.
+
+        Raises:
+            DataError: Always.
+        """
+        self.close()
+        raise DataError(f"{self.server.name}: {what}")
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
