@@ -38,7 +38,7 @@ class Effort(NamedTuple):
 THOROUGH = (Effort(1, EXPANSION_LIMIT),)
 """Short plans, for problems that are known to be small."""
 
-QUICK = (Effort(1, 400), Effort(3, 3_000), Effort(50, EXPANSION_LIMIT))
+QUICK = (Effort(1, 1_000), Effort(3, 3_000), Effort(50, EXPANSION_LIMIT))
 """Short plans where they come soon, else any plan, without the actions that it does not need."""
 
 
