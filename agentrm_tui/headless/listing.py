@@ -39,6 +39,7 @@ def environment_table() -> list[str]:
 
 _ADDRESSES = {
     "agentgym": ("agentgym:URL", "an AgentGym server, for example agentgym:http://127.0.0.1:8000"),
+    "jericho": ("jericho:PATH", "a story file for the Z-machine, for example jericho:zork1.z5"),
     "openenv": ("openenv:URL", "an OpenEnv server, for example openenv:http://127.0.0.1:8000"),
     "pddl": ("pddl:DOMAIN.pddl", "your own planning problems; or pddl --domain FILE --problem FILE"),
 }

@@ -7,7 +7,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import conformance
@@ -15,10 +15,33 @@ import numpy as np
 import pytest
 from conformance import Make
 
+from agentrm_models.errors import DataError
 from agentrm_tui.environments.base import Environment, Task
 from agentrm_tui.environments.registry import environment_names, make_environment
 
 pytestmark = pytest.mark.parametrize("name", environment_names())
+
+
+@cache
+def missing(name: str) -> str:
+    """Why an environment of an extra cannot be played here; empty where it can."""
+    environment = make_environment(name)
+    if not environment.traits.extra:
+        return ""
+    try:
+        environment.reset(environment.tasks("test", count=1)[0])
+    except DataError as error:
+        return f"{name}: {error}"
+    finally:
+        environment.close()
+    return ""
+
+
+@pytest.fixture(autouse=True)
+def needs_its_extra(name: str) -> None:
+    """Skip, by name, what is not installed."""
+    if why := missing(name):
+        pytest.skip(why)
 
 
 @pytest.fixture
@@ -143,7 +166,7 @@ def test_expert_from_the_middle_of_an_episode(make: Make) -> None:
 def test_episodes_do_not_depend_on_the_hash_seed(name: str) -> None:
     script = (
         "import conformance\n"
-        "from functools import partial\n"
+        "from functools import cache, partial\n"
         "from agentrm_tui.environments.registry import make_environment\n"
         f"make = partial(make_environment, {name!r})\n"
         "print(conformance.digest(make, conformance.sample_tasks(make(), 6)))\n"
