@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -21,6 +22,12 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 ALGORITHMS = ("greedy", "best-of-n", "beam", "mcts")
+LARGEST_SEED = 10**18 - 1
+"""Seeds fit into 64 bits, in files and in generators."""
+
+COUNT, COUNT_OR_NONE = click.IntRange(1, 1_000_000), click.IntRange(0, 1_000_000)
+"""Numbers of things; beyond a million nothing would ever come to an end."""
+
 _RESUMABLE = ("resume", "display", "trust_remote_code")
 """Flags that make sense beside --resume: the run's file repeats all others."""
 
@@ -45,9 +52,32 @@ def read_beam(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     if value is None:
         return None
     width, times, samples = value.lower().partition("x")
-    if not (times and width.isdecimal() and samples.isdecimal() and int(width) and int(samples)):
-        raise click.BadParameter(f"{value[:40]!r} is not of the form 5x5 (beams kept x actions sampled from each)")
+    right = times and all(part.isdecimal() and len(part) <= 3 and int(part) for part in (width, samples))
+    if not right:
+        raise click.BadParameter(f"{value[:40]!r} is not of the form 5x5 (beams kept x actions sampled from each, 1 to 999)")
     return int(width), int(samples)
+
+
+def read_out(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | None:
+    """Read the path of a new run file."""
+    if value is None:
+        return None
+    from agentrm_models.typed_path import typed_path
+
+    if not value:
+        raise click.BadParameter("a file name is missing")
+    return typed_path(value)
+
+
+class Finite(click.FloatRange):
+    """A range of floats that not-a-number and infinity are outside of."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read a number."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a number that can be used.", param, ctx)
+        return number
 
 
 def playing_options(command: Function) -> Function:
@@ -64,37 +94,46 @@ def playing_options(command: Function) -> Function:
             metavar="FILE",
             help="pddl: a problem of that domain; repeatable.",
         ),
-        click.option("--tasks", "number", type=click.IntRange(1), metavar="N", help="Number of tasks. [default: 1]"),
+        click.option("--tasks", "number", type=COUNT, metavar="N", help="Number of tasks. [default: 1]"),
         click.option(
-            "--first-seed", type=click.IntRange(0), metavar="S", help="Seed of the first task; the split's if absent."
+            "--first-seed",
+            type=click.IntRange(0, LARGEST_SEED),
+            metavar="S",
+            help="Seed of the first task; the split's if absent.",
         ),
         click.option("--split", type=click.Choice(["train", "dev", "test"]), default="test", show_default=True),
         click.option("--policy", default="", metavar="SPEC", help="bundled:NAME, folder, .gguf, hf:…, URL, human, …"),
         click.option("--reward", default="", metavar="SPEC", help="bundled:NAME, folder, hf:…, random."),
         click.option("--search", "algorithm", type=click.Choice(ALGORITHMS), default="beam", show_default=True),
-        click.option("-n", "n", type=click.IntRange(1), metavar="N", help="Trajectories of best-of-n. [default: 5]"),
+        click.option("-n", "n", type=COUNT, metavar="N", help="Trajectories of best-of-n. [default: 5]"),
         click.option(
             "--aggregate", type=click.Choice(["last", "mean", "min", "sum"]), help="How best-of-n judges. [last]"
         ),
         click.option(
             "--beam", callback=read_beam, metavar="W1xW2", help="Beams kept x actions sampled. [default: 5x5]"
         ),
-        click.option("--iterations", type=click.IntRange(1), metavar="N", help="Of mcts. [default: 40]"),
-        click.option("--simulations", type=click.IntRange(1), metavar="N", help="Rollouts a leaf of mcts. [1]"),
-        click.option("--branching", type=click.IntRange(1), metavar="K", help="Actions an expansion of mcts. [5]"),
-        click.option("--exploration", type=click.FloatRange(0), metavar="C", help="c of UCB. [0.5]"),
-        click.option("--depth", type=click.IntRange(0), metavar="N", help="Deepest expansion of mcts; 0: no limit."),
-        click.option("--discount", type=click.FloatRange(0, 1), metavar="G", help="For each step, in mcts. [1.0]"),
+        click.option("--iterations", type=COUNT, metavar="N", help="Of mcts. [default: 40]"),
+        click.option("--simulations", type=COUNT, metavar="N", help="Rollouts a leaf of mcts. [1]"),
+        click.option("--branching", type=COUNT, metavar="K", help="Actions an expansion of mcts. [5]"),
+        click.option("--exploration", type=Finite(0), metavar="C", help="c of UCB. [0.5]"),
+        click.option("--depth", type=COUNT_OR_NONE, metavar="N", help="Deepest expansion of mcts; 0: no limit."),
+        click.option("--discount", type=Finite(0, 1), metavar="G", help="For each step, in mcts. [1.0]"),
         click.option("--leaf", type=click.Choice(["rollout", "reward"]), help="What values a leaf of mcts. [reward]"),
         click.option("--share-states", is_flag=True, default=None, help="mcts: equal states share statistics."),
-        click.option("--max-steps", type=click.IntRange(0), default=0, metavar="N", help="Step limit; 0: the task's."),
-        click.option("--max-tokens", type=click.IntRange(1), default=64, show_default=True, help="Of a reply."),
-        click.option("--temperature", type=click.FloatRange(0), default=0.7, show_default=True),
-        click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True),
-        click.option("--seed", type=int, default=0, show_default=True, help="Of the sampling noise."),
+        click.option("--max-steps", type=COUNT_OR_NONE, default=0, metavar="N", help="Step limit; 0: the task's."),
+        click.option("--max-tokens", type=COUNT, default=64, show_default=True, help="Of a reply."),
+        click.option("--temperature", type=Finite(0), default=0.7, show_default=True),
+        click.option("--top-p", type=Finite(0, 1, min_open=True), default=1.0, show_default=True),
+        click.option(
+            "--seed",
+            type=click.IntRange(-LARGEST_SEED, LARGEST_SEED),
+            default=0,
+            show_default=True,
+            help="Of the sampling noise.",
+        ),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-        click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads; 0: the backend's choice."),
-        click.option("--cache-mb", type=click.IntRange(0), default=0, help="Of each prefix cache; 0: its choice."),
+        click.option("--threads", type=COUNT_OR_NONE, default=0, help="CPU threads; 0: the backend's choice."),
+        click.option("--cache-mb", type=COUNT_OR_NONE, default=0, help="Of each prefix cache; 0: its choice."),
         click.option("--trust-remote-code", is_flag=True, help="Let a hub model bring its own code."),
     ]
     for option in reversed(options):
@@ -113,7 +152,7 @@ def app(ctx: click.Context) -> int | None:
     if ctx.invoked_subcommand is not None:
         return None
     if _on_terminal():
-        from agentrm_tui.ui.app import run_app
+        from agentrm_tui.ui.start import run_app
 
         return run_app()
     from agentrm_tui.headless.choosing import demo_plan
@@ -129,7 +168,7 @@ def play(environment: str, paused: bool, **flags: Any) -> int:
     """Play ENVIRONMENT on the screen (as plain text without a terminal)."""
     plan = _plan(environment, flags)
     if _on_terminal():
-        from agentrm_tui.ui.app import run_app
+        from agentrm_tui.ui.start import run_app
 
         return run_app(plan, paused=paused)
     return _run_headless(plan, None, "plain")
@@ -138,10 +177,10 @@ def play(environment: str, paused: bool, **flags: Any) -> int:
 @app.command()
 @click.argument("environment", required=False)
 @playing_options
-@click.option("--parallel", type=click.IntRange(0), default=0, help="Episodes at once; 0: by memory.")
+@click.option("--parallel", type=COUNT_OR_NONE, default=0, help="Episodes at once; 0: by memory.")
 @click.option("--display", type=click.Choice(["auto", "plain", "json", "none"]), default="auto", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Run file; the runs folder if absent.")
-@click.option("--resume", type=click.Path(path_type=Path), metavar="FILE", help="Go on with a run that was cut off.")
+@click.option("--out", callback=read_out, metavar="FILE", help="Run file; the runs folder if absent.")
+@click.option("--resume", metavar="RUN", help="Go on with a run that was cut off.")
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -150,7 +189,7 @@ def run(
     parallel: int,
     display: DisplayName,
     out: Path | None,
-    resume: Path | None,
+    resume: str | None,
     **flags: Any,
 ) -> int:
     """Play ENVIRONMENT without a screen; stdout is data, diagnostics go to stderr.
@@ -205,8 +244,8 @@ def list_environments() -> None:
 @click.argument("environment")
 @click.option("--split", type=click.Choice(["train", "dev", "test"]), default="test", show_default=True)
 @click.option("--level", default="", metavar="NAME", help="Only tasks of this level.")
-@click.option("--first-seed", type=click.IntRange(0), metavar="S")
-@click.option("--tasks", "number", type=click.IntRange(1), default=20, show_default=True, metavar="N")
+@click.option("--first-seed", type=click.IntRange(0, LARGEST_SEED), metavar="S")
+@click.option("--tasks", "number", type=COUNT, default=20, show_default=True, metavar="N")
 def list_tasks(environment: str, **choice: Any) -> None:
     """Task ids and goals of ENVIRONMENT, and its levels."""
     from agentrm_tui.headless.choosing import TaskChoice
@@ -312,10 +351,11 @@ def _run_headless(plan: RunPlan, out: Path | None, display: DisplayName, resume:
     return 0
 
 
-def _resume(ctx: click.Context, path: Path, display: DisplayName, trust_remote_code: bool) -> int:
+def _resume(ctx: click.Context, name: str, display: DisplayName, trust_remote_code: bool) -> int:
     """Go on with a run by the plan that its file repeats."""
     import msgspec
 
+    from agentrm_tui.headless.choosing import find_run
     from agentrm_tui.runs.opening import plan_of
     from agentrm_tui.runs.store import load_state
 
@@ -327,6 +367,7 @@ def _resume(ctx: click.Context, path: Path, display: DisplayName, trust_remote_c
     ]
     if typed:
         raise UsageError(f"--resume goes on with the run's own plan, so {typed[0]} has no meaning", "Leave it out.")
+    path = find_run(name)
     state = load_state(path)
     if state.run is None or (state.finished and state.finished.reason == "finished"):
         raise UsageError(f"{path} has finished already", f"Look at it: agentrm-tui replay {path}")
@@ -339,7 +380,7 @@ def _look_at(name: str, how: str) -> int:
 
     path = find_run(name)
     if _on_terminal():
-        from agentrm_tui.ui.app import run_app
+        from agentrm_tui.ui.start import run_app
 
         return run_app(replay=path) if how == "replay" else run_app(attach=path)
     from agentrm_tui.headless.display import PlainDisplay

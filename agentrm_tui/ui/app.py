@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on, work
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.screen import Screen
 
 from agentrm_models.errors import AgentRMError
 from agentrm_tui.runs.events import AnyEvent
@@ -47,6 +49,8 @@ class AgentRMApp(App[int]):
         replay: Show this recording at once.
         attach: Follow this file, which another process may still write.
         paused: Start `plan` paused.
+        in_terminal: Use no more colours than the terminal has; pictures have all.
+        painted: Called once, after the first paint.
     """
 
     TITLE = "agentrm"
@@ -65,25 +69,38 @@ class AgentRMApp(App[int]):
         attach: Path | None = None,
         paused: bool = False,
         tick: bool = True,
+        in_terminal: bool = False,
+        painted: Callable[[], None] | None = None,
     ) -> None:
         super().__init__()
         self.surroundings = surroundings
         self._first_plan, self._first_replay, self._first_attach, self._first_paused = plan, replay, attach, paused
         self._ticking = tick
+        self._painted = painted
         self._links: list[Link] = []
+        few_colours = in_terminal and self.console.color_system in ("standard", "windows", None)
+        self._choose_theme(PLAIN_THEME if few_colours else DEFAULT_THEME)
+
+    def _choose_theme(self, theme: str) -> None:
+        """Set the first theme before any style is read: a change later on reads and applies all of them twice."""
+        self.set_reactive(App.theme, theme)
+        self.stylesheet.set_variables(self.get_css_variables())
+
+    def get_default_screen(self) -> Screen[Any]:
+        """The launcher is the first screen where nothing was asked for: no empty one is styled and painted before."""
+        asked = (self._first_plan, self._first_replay, self._first_attach)
+        return super().get_default_screen() if any(asked) else Launcher(self.surroundings)
 
     def on_mount(self) -> None:
         """Open what was asked for."""
-        few_colours = self.console.color_system in ("standard", "windows") and not self.is_headless
-        self.theme = PLAIN_THEME if few_colours else DEFAULT_THEME
         if self._first_plan is not None:
             self._start_run(self._first_plan, self._first_paused)
         elif self._first_replay is not None:
             self._open(Session(self._first_replay, self.surroundings, follow=False))
         elif self._first_attach is not None:
             self._open(Session(self._first_attach, self.surroundings, follow=True))
-        else:
-            self._open_launcher()
+        if self._painted is not None:
+            self.call_after_refresh(self._painted)
 
     @on(Launcher.Chosen)
     def _chosen(self, message: Launcher.Chosen) -> None:
@@ -118,7 +135,6 @@ class AgentRMApp(App[int]):
         """Start an engine that goes on with the file of a screen, and show the file anew."""
         old = screen.session
         from agentrm_tui.runs.opening import plan_of
-        from agentrm_tui.ui.screens.episode import EpisodeScreen
 
         run = old.feed.state.run
         plan = old.plan or (plan_of(run) if run is not None else None)
@@ -130,7 +146,7 @@ class AgentRMApp(App[int]):
         link = await self._start_engine(plan, old.path, True)
         if link is not None:
             session = Session(link.run_path, self.surroundings, follow=True, link=link, plan=plan, going=False)
-            await self.switch_screen(EpisodeScreen(session, tick=self._ticking))
+            await self.switch_screen(self._episode_screen(session))
 
     @work
     async def _leave(self, screen: EpisodeScreen) -> None:
@@ -148,17 +164,17 @@ class AgentRMApp(App[int]):
         launcher.load_runs()
 
     def _open(self, session: Session) -> None:
+        self.push_screen(self._episode_screen(session))
+
+    def _episode_screen(self, session: Session) -> EpisodeScreen:
         from agentrm_tui.ui.screens.episode import EpisodeScreen
 
-        self.push_screen(EpisodeScreen(session, tick=self._ticking))
+        return EpisodeScreen(session, tick=self._ticking)
 
     def _shown_run(self) -> EpisodeScreen | None:
         from agentrm_tui.ui.screens.episode import EpisodeScreen
 
         return self.screen if isinstance(self.screen, EpisodeScreen) else None
-
-    def _open_launcher(self) -> None:
-        self.push_screen(Launcher(self.surroundings))
 
     async def _start_engine(self, plan: RunPlan, resume: Path | None, paused: bool) -> Link | None:
         try:
@@ -208,28 +224,3 @@ def real_surroundings() -> Surroundings:
         runs_folder=runs_folder(),
         memory=launcher_memory(),
     )
-
-
-def run_app(
-    plan: RunPlan | None = None, *, replay: Path | None = None, attach: Path | None = None, paused: bool = False
-) -> int:
-    """Show the screen until it is left; the process's exit code.
-
-    Args:
-        plan: Start this run at once; None without `replay` and `attach` opens the launcher.
-        replay: A run file to look at.
-        attach: A run file to follow while it grows.
-        paused: Start the plan paused.
-
-    Raises:
-        DataError: `replay` or `attach` is not a run file.
-    """
-    for path in (replay, attach):
-        if path is not None:
-            RunReader(path).poll()
-    app = AgentRMApp(real_surroundings(), plan=plan, replay=replay, attach=attach, paused=paused)
-    try:
-        code = app.run()
-    finally:
-        app.close_engines()
-    return code if code is not None else app.return_code or 0

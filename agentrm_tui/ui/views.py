@@ -9,12 +9,22 @@ from typing import Literal, NamedTuple, TypeAlias
 from agentrm_tui.runs import events as ev
 from agentrm_tui.runs.state import EpisodeState
 from agentrm_tui.search.tree import Node, NodeId, Tree
+from agentrm_tui.terminal_text import one_line
 
 Mark: TypeAlias = Literal["chosen", "kept", "judged", "waiting", "cut"]
 GLYPHS: dict[Mark, str] = {"chosen": "★", "kept": "✓", "judged": "●", "waiting": "○", "cut": "✗"}
 HUMAN = "✎"
 CANDIDATES_SHOWN = 150
 """Lines of the table at most; the best come first."""
+
+
+CUT_WORDS = {"beam": "outside the beam"}
+"""What the search's short reasons for a cut mean."""
+
+
+def cut_words(why: str) -> str:
+    """The reason for a cut, for people."""
+    return CUT_WORDS.get(why) or one_line(why, 60)
 
 
 class ValueRange(NamedTuple):

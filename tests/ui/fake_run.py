@@ -135,6 +135,10 @@ class FakeRun:
         usage = Usage(60 * len(nodes), 58 * len(nodes), 0, 1, 0, 45.0)
         self.add(ev.Scored(episode=self.episode, groups=(tuple(nodes),), values=(tuple(values),), usage=usage))
 
+    def prune(self, nodes: list[str], why: str = "beam") -> None:
+        """The search cuts."""
+        self.add(ev.Pruned(episode=self.episode, nodes=tuple(nodes), why=why))
+
     def act(self, nodes: list[str], step: int, done: bool = False) -> int:
         """The environment takes the actions."""
         acted = tuple(

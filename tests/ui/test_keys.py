@@ -221,8 +221,7 @@ async def test_the_tree_selects_and_escape_follows_again() -> None:
         screen = await opened(pilot)
         await pilot.press("2", "up", "enter")
         tree = screen.query_one(SearchTree)
-        assert tree.cursor_node is not None
-        assert screen.selected == tree.cursor_node.data
+        assert screen.selected == tree.cursor
         assert screen.view is not None
         assert screen.view.focus == screen.selected
         await pilot.press("escape")
@@ -235,16 +234,22 @@ async def test_closing_and_opening_a_subtree() -> None:
         screen = await opened(pilot)
         tree = screen.query_one(SearchTree)
         tree.focus()
-        node = next(child for child in tree.root.children if child.is_expanded)
-        tree.move_cursor(node)
+        row = next(row for row in tree.rows[1:] if row.opened)
+        inside = {child.id for child in screen.view.tree.children(row.node)}  # type: ignore[union-attr]
+
+        def shown() -> set[str]:
+            return {row.node for row in tree.rows} & inside
+
+        tree.reveal(row.node)
+        assert shown() == inside
         await pilot.press("minus")
-        assert not node.is_expanded
+        assert shown() == set()
         screen.select("0")
         await pilot.pause()
-        assert not node.is_expanded
-        tree.move_cursor(node)
+        assert shown() == set()
+        tree.reveal(row.node)
         await pilot.press("plus")
-        assert node.is_expanded
+        assert shown() == inside
 
 
 async def test_help_and_copy() -> None:

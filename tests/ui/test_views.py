@@ -10,8 +10,9 @@ from agentrm_tui.runs import events as ev
 from agentrm_tui.runs.state import EpisodeState, RunState, apply
 from agentrm_tui.ui.app import AgentRMApp
 from agentrm_tui.ui.screens.episode import EpisodeScreen
+from agentrm_tui.ui.tree_rows import OPEN_NODES
 from agentrm_tui.ui.views import ValueRange, view_episode
-from agentrm_tui.ui.widgets.search_tree import OPEN_NODES, SearchTree
+from agentrm_tui.ui.widgets.search_tree import SearchTree
 from agentrm_tui.ui.widgets.value_plot import plot
 
 
@@ -111,15 +112,14 @@ async def test_ten_thousand_nodes_cost_only_what_is_open() -> None:
         assert len(screen.view.tree) > 10_000
         tree = screen.query_one(SearchTree)
         main = sum(len(screen.view.tree[node].children) for node in {*screen.view.best, *screen.view.path})
-        assert tree.built <= OPEN_NODES + 20 + main + 1
-        for node_id, widget_node in tree._built.items():
-            if screen.view.tree[node_id].pruned:
-                assert not widget_node.is_expanded
-                assert not widget_node.children
+        assert len(tree.rows) <= OPEN_NODES + 20 + main + 1
+        for row in tree.rows:
+            if screen.view.tree[row.node].pruned:
+                assert not row.opened
         before = screen.session.feed.position
         await pilot.press("left", "2", "up", "up", "down")
         assert screen.session.feed.position == before - 1
-        assert tree.built < 1_000
+        assert len(tree.rows) < 1_000
 
 
 async def test_going_back_takes_nodes_out_of_the_tree() -> None:
@@ -129,9 +129,9 @@ async def test_going_back_takes_nodes_out_of_the_tree() -> None:
         screen = app.screen
         assert isinstance(screen, EpisodeScreen)
         tree = screen.query_one(SearchTree)
-        whole = tree.built
+        whole = len(tree.rows)
         screen.session.feed.seek(8)
         screen.refresh_run()
         assert screen.view is not None
-        assert tree.built == len(screen.view.tree)
-        assert tree.built < whole
+        assert {row.node for row in tree.rows} == {node.id for node in screen.view.tree}
+        assert len(tree.rows) < whole

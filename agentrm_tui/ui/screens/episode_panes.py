@@ -16,6 +16,7 @@ from agentrm_tui.search.tree import NodeId
 from agentrm_tui.terminal_text import duration, one_line
 from agentrm_tui.ui.actions import find_action
 from agentrm_tui.ui.feed import POLL_SECONDS, Snapshot
+from agentrm_tui.ui.screens.layout import wear_layout
 from agentrm_tui.ui.session import Facts, Session
 from agentrm_tui.ui.views import EpisodeView, view_episode
 from agentrm_tui.ui.widgets.bars import PANES, PaneTabs, Scrubber, TitleBar
@@ -59,6 +60,7 @@ class EpisodePanes(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Title, panes, scrubber (recordings), budget, keys."""
+        wear_layout(self)
         yield TitleBar(id="title")
         yield PaneTabs(id="tabs")
         with Container(id="panes"):

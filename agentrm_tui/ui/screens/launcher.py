@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container, Grid, Horizontal, Vertical, VerticalScroll
+from textual.containers import Container, Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.screen import Screen
@@ -38,10 +38,12 @@ from agentrm_tui.ui.choices import (
     save_choices,
     suggest,
 )
+from agentrm_tui.ui.screens.layout import wear_layout
 from agentrm_tui.ui.session import Surroundings
 from agentrm_tui.ui.widgets.bars import search_words
 
 RUNS_SHOWN = 100
+_LABELS = ("Environment", "Level", "First seed", "Episodes", "Policy", "Reward model", "Search")
 _HINTS = {
     "environment": "The world the agent acts in.",
     "level": f"One kind of task, or {MIX}: the levels in turn.",
@@ -95,6 +97,7 @@ class Launcher(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Title, form, recent runs, hint, keys."""
+        wear_layout(self)
         names = environment_names()
         remembered = self._choices
         environment = remembered.environment if remembered.environment in names else _first_environment(names)
@@ -109,8 +112,10 @@ class Launcher(Screen[None]):
         with Container(id="middle"), Container(id="launcher"):
             with VerticalScroll(id="form", can_focus=False) as form:
                 form.border_title = "New run"
-                with Grid(id="fields"):
-                    yield from self._fields(names, policies, rewards)
+                with Horizontal(id="rows"):
+                    yield Static("", id="labels", markup=False)
+                    with Vertical(id="fields"):
+                        yield from self._fields(names, policies, rewards)
                 with Horizontal(classes="buttons"):
                     yield Button("Start", id="start", variant="primary", compact=True)
                     yield Button("Start paused", id="start_paused", compact=True)
@@ -126,21 +131,15 @@ class Launcher(Screen[None]):
         kept = self._choices
         policy = kept.policy or suggest(kept.environment, policies)
         reward = kept.reward or suggest(kept.environment, rewards)
-        yield _label("Environment", "environment")
         yield _select("environment", names, kept.environment)
-        yield _label("Level", "level")
         yield _select("level", (kept.level,), kept.level)
-        yield from _number("First seed", kept.seed, "seed")
-        yield from _number("Episodes", kept.episodes, "episodes")
-        yield _label("Policy", "policy")
+        yield _number(kept.seed, "seed")
+        yield _number(kept.episodes, "episodes")
         yield Input(policy, suggester=SuggestFromList(policies), compact=True, id="policy")
-        yield _label("Reward model", "reward")
         yield Input(reward, suggester=SuggestFromList(rewards), compact=True, id="reward")
-        yield _label("Search", "algorithm")
         yield _select("algorithm", ALGORITHMS, kept.algorithm)
-        yield from _number("", kept.first_number, "first_number")
-        yield from _number("", kept.second_number, "second_number")
-        yield _label("Temperature", "temperature")
+        yield _number(kept.first_number, "first_number")
+        yield _number(kept.second_number, "second_number")
         yield Input(f"{kept.temperature:g}", type="number", compact=True, id="temperature")
 
     def on_mount(self) -> None:
@@ -167,15 +166,19 @@ class Launcher(Screen[None]):
     def load_runs(self) -> None:
         """List the recent runs."""
         runs = list_runs(self._outside.runs_folder)[:RUNS_SHOWN]
-        self._listed = True
-        self.app.call_from_thread(self._show_runs, runs)
+        self.app.call_from_thread(self._take_runs, runs)
 
     def on_resize(self) -> None:
-        """Lines of the list are laid out for the width."""
-        self.call_after_refresh(self._show_runs, self._runs)
+        """Labels stand beside their fields; lines of the list are laid out for the width."""
+        self._name_numbers(self._choices.algorithm)
+        self.call_after_refresh(self._list_runs)
 
-    def _show_runs(self, runs: list[RunSummary]) -> None:
-        self._runs = runs
+    def _take_runs(self, runs: list[RunSummary]) -> None:
+        self._runs, self._listed = runs, True
+        self._list_runs()
+
+    def _list_runs(self) -> None:
+        runs = self._runs
         listed = self.query_one("#recent", OptionList)
         width = max(30, listed.scrollable_content_region.width - 3)
         listed.clear_options()
@@ -210,10 +213,12 @@ class Launcher(Screen[None]):
         self._name_numbers(algorithm)
 
     def _name_numbers(self, algorithm: Algorithm) -> None:
-        for field, name in zip(("first_number", "second_number"), NUMBER_NAMES[algorithm], strict=True):
-            label = self.query_one(f"#{field}_label", Static)
-            label.update(f"  {name}")
-            label.display = self.query_one(f"#{field}").display = bool(name)
+        """Show the numbers that a search has, and write all labels, which are one widget, line by line."""
+        numbers = NUMBER_NAMES[algorithm]
+        for field, name in zip(("first_number", "second_number"), numbers, strict=True):
+            self.query_one(f"#{field}").display = bool(name)
+        names = [*_LABELS, *(f"  {name}" for name in numbers if name), "Temperature"]
+        self.query_one("#labels", Static).update(("\n\n" if self.has_class("-wide") else "\n").join(names))
 
     @on(OptionList.OptionSelected, "#recent")
     def _run_picked(self, event: OptionList.OptionSelected) -> None:
@@ -300,17 +305,12 @@ def _first_environment(names: tuple[str, ...]) -> str:
     return "maze" if "maze" in names else names[0]
 
 
-def _label(name: str, field: str) -> Static:
-    return Static(name, classes="label", markup=False, id=f"{field}_label")
-
-
 def _select(field: str, names: Sequence[str], value: str) -> Select[str]:
     return Select([(Content(name), name) for name in names], value=value, allow_blank=False, compact=True, id=field)
 
 
-def _number(name: str, value: int, field: str) -> ComposeResult:
-    yield _label(name, field)
-    yield Input(str(value), type="integer", compact=True, id=field)
+def _number(value: int, field: str) -> Input:
+    return Input(str(value), type="integer", compact=True, id=field)
 
 
 def _run_line(run: RunSummary, now: float, width: int) -> Content:

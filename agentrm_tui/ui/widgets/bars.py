@@ -76,7 +76,7 @@ class TitleBar(Bar):
         right = "  ".join(part for part in (place, "replay" if replay else "") if part)
         body = clip(" · ".join(fact for fact in facts if fact), width - len(left) - len(right) - 4)
         gap = " " * max(1, width - len(left) - 2 - cell_len(body) - cell_len(right))
-        self.update(
+        self.put(
             Content.assemble((left, "bold $accent"), ("  ", ""), (body, ""), (gap, ""), (right, "$foreground 62%"))
         )
 

@@ -12,8 +12,8 @@ from textual.message import Message
 
 from agentrm_tui.search.tree import NodeId
 from agentrm_tui.terminal_text import bar, fit, number, one_line, signed, wrap
-from agentrm_tui.ui.views import GLYPHS, HUMAN, CandidateView, EpisodeView, ValueRange
-from agentrm_tui.ui.widgets.pane import Line, Pane, quiet
+from agentrm_tui.ui.views import GLYPHS, HUMAN, CandidateView, EpisodeView, ValueRange, cut_words
+from agentrm_tui.ui.widgets.pane import CURSOR, Line, Pane, quiet
 
 MARK_STYLES = {
     "chosen": "bold $accent",
@@ -22,7 +22,6 @@ MARK_STYLES = {
     "waiting": "$foreground 62%",
     "cut": "$foreground 40%",
 }
-_CURSOR = "$block-cursor-foreground on $block-cursor-background"
 _BAR = 10
 
 
@@ -107,7 +106,7 @@ class Candidates(Pane):
         for row in self.rows:
             if row.mark == "cut" and not cut_before:
                 cut_before = True
-                lines.append([(fit(f"╌╌ cut: {one_line(row.why)} ", width), "$foreground 62%")])
+                lines.append([(fit(f"╌╌ cut: {cut_words(row.why)} ", width), "$foreground 62%")])
             lines.append(self._line(row, columns, action_width, thought_width))
         return lines
 
@@ -173,7 +172,7 @@ class Candidates(Pane):
             line.extend(_cell(column, row, self.view.scale if self.view else ValueRange(), base))
         if thought_width:
             line.append((f"  {fit(one_line(row.thought), thought_width)}", f"{base} italic"))
-        return [(text, _CURSOR) for text, _ in line] if under else line
+        return [(text, CURSOR) for text, _ in line] if under else line
 
     def on_focus(self) -> None:
         """The cursor is drawn brighter in the focused pane."""

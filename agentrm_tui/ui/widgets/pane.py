@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import ClassVar, TypeAlias
 
 from rich.segment import Segment
@@ -9,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.events import Resize
 from textual.geometry import Size
+from textual.reactive import Reactive
 from textual.scroll_view import ScrollView
 from textual.selection import Selection
 from textual.strip import Strip
@@ -16,6 +18,7 @@ from textual.style import Style
 
 Line: TypeAlias = list[tuple[str, str]]
 """Pieces of text, each with a style in theme variables. Text is never parsed."""
+CURSOR = "$block-cursor-foreground on $block-cursor-background"
 
 
 class Pane(ScrollView, inherit_bindings=False):
@@ -32,6 +35,8 @@ class Pane(ScrollView, inherit_bindings=False):
     ]
     TITLE: ClassVar[str] = ""
     can_focus = True
+    virtual_size: Reactive[Size] = Reactive(Size(0, 0))
+    """Lines come and go in place: unlike in other widgets, nothing around the pane is laid out anew."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -55,26 +60,39 @@ class Pane(ScrollView, inherit_bindings=False):
         region = self.scrollable_content_region
         if region.width <= 0:
             return
-        before, self.lines = self.lines, self.draw(region.width, region.height)
-        if len(before) != len(self.lines):
-            self.virtual_size = Size(region.width, len(self.lines))
-            self._strips.clear()
-            self.refresh()
-            return
-        for number, (old, new) in enumerate(zip(before, self.lines, strict=True)):
+        self.lines = self._changed(self.draw(region.width, region.height))
+        self.virtual_size = Size(region.width, len(self.lines))
+
+    def watch_virtual_size(self, size: Size) -> None:
+        """The scrollbar shows how much there is; what is scrolled beyond the end comes back."""
+        self.vertical_scrollbar.window_virtual_size = size.height
+        self.vertical_scrollbar.window_size = self.container_size.height
+        self.scroll_y = self.validate_scroll_y(self.scroll_y)
+
+    def _changed(self, lines: list[Line]) -> list[Line]:
+        """Repaint the visible lines that differ from those shown before; returns the new ones."""
+        before = self.lines
+        top = self.scroll_offset.y
+        bottom = top + self.container_size.height
+        first, last = bottom, -1
+        for number, (old, new) in enumerate(zip_longest(before, lines)):
             if old != new:
                 self._strips.pop(number, None)
-                self.refresh_lines(number)
+                if top <= number < bottom:
+                    first, last = min(first, number), number
+        if last >= first:
+            self.refresh_lines(first, last - first + 1)
+        return lines
 
     def render_line(self, y: int) -> Strip:
         """Draw one visible line."""
         width = self.scrollable_content_region.width
         number = y + self.scroll_offset.y
-        if number >= len(self.lines):
-            return Strip.blank(width, self.rich_style)
         strip = self._strips.get(number)
         if strip is None or self.text_selection is not None:
-            strip = self._strip(number).adjust_cell_length(width, self.rich_style)
+            base = self.visual_style.rich_style
+            inside = number < len(self.lines)
+            strip = self._strip(number).adjust_cell_length(width, base) if inside else Strip.blank(width, base)
             if self.text_selection is None:
                 self._strips[number] = strip
         return strip

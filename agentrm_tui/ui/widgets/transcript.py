@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from rich.cells import cell_len
 
-from agentrm_tui.terminal_text import clean, clip, number, one_line, wrap
-from agentrm_tui.ui.views import GLYPHS, HUMAN, EpisodeView, Turn
+from agentrm_tui.terminal_text import clean, clip, number, wrap
+from agentrm_tui.ui.views import GLYPHS, HUMAN, EpisodeView, Turn, cut_words
 from agentrm_tui.ui.widgets.candidates import MARK_STYLES
 from agentrm_tui.ui.widgets.pane import Line, Pane, quiet
 
@@ -59,7 +59,7 @@ def _block(turn: Turn, width: int) -> list[Line]:
     if turn.reward is not None:
         facts += f" · reward {number(turn.reward)}"
     if turn.why:
-        facts += f" · cut: {one_line(turn.why)}"
+        facts += f" · cut: {cut_words(turn.why)}"
     facts = clip(facts, width - 3)
     rule = "─" * max(0, width - cell_len(facts) - 3)
     lines: list[Line] = [
