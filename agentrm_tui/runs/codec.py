@@ -67,7 +67,7 @@ class Codec:
         """
         try:
             raw = _decoder.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise DataError(f"not JSON ({error})") from None
         if not isinstance(raw, dict):
             raise DataError("not a record of a run")

@@ -30,8 +30,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     episode: str = ""
 
 
-class RunStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="run_started"):
-    """The first event of every file: all that is needed to repeat the run."""
+class RunStarted(Event, frozen=True, kw_only=True, omit_defaults=False, tag="run_started"):
+    """The first event of every file: all that is needed to repeat the run.
+
+    Defaults are written too: a later version may have others, and must find this one's format number.
+    """
 
     version: int = FORMAT_VERSION
     run: str = ""

@@ -124,6 +124,7 @@ def test_a_file_cut_anywhere_opens_or_says_why_not(tmp_path_factory: pytest.Temp
         (b"[1]\n", "line 1: not a run file of agentrm-tui"),
         (b'{"type":"other"}\n', "line 1: not a run file of agentrm-tui"),
         (b'{"text":0,"is":"x"}\n', "line 1: not a run file of agentrm-tui: it does not begin with run_started"),
+        (b"[" * 100_000 + b"\n", "line 1: not a run file of agentrm-tui: not JSON"),
         (b'{"type":"run_started","version":99}\n', "line 1: written by a newer version"),
         (b'{"type":"run_started"}\nnonsense\n', "line 2: not JSON"),
         (b'{"type":"run_started"}\n{"type":"dreamt"}\n', "line 2: not an event of this version"),
@@ -261,3 +262,10 @@ def test_the_runs_folder_and_its_list(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_events_are_read_back_by_type_and_unknown_fields_are_ignored() -> None:
     line = msgspec.json.encode({"type": "fault", "message": "m", "colour": "blue"})
     assert Codec().decode(line) == ev.Fault(message="m")
+
+
+def test_the_format_and_every_setting_are_written_even_where_they_are_the_defaults() -> None:
+    """Otherwise a later version's file would look like this version's, and its defaults would be read into this one."""
+    written = json.loads(Codec().encode(ev.RunStarted(environment="maze")))
+    assert written["version"] == ev.FORMAT_VERSION
+    assert {"seed", "device", "threads", "parallel", "cache_bytes", "max_steps", "temperature"} <= set(written)
