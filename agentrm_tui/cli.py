@@ -54,7 +54,9 @@ def read_beam(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     width, times, samples = value.lower().partition("x")
     right = times and all(part.isdecimal() and len(part) <= 3 and int(part) for part in (width, samples))
     if not right:
-        raise click.BadParameter(f"{value[:40]!r} is not of the form 5x5 (beams kept x actions sampled from each, 1 to 999)")
+        raise click.BadParameter(
+            f"{value[:40]!r} is not of the form 5x5 (beams kept x actions sampled from each, 1 to 999)"
+        )
     return int(width), int(samples)
 
 

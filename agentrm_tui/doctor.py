@@ -31,7 +31,7 @@ class Check(NamedTuple):
     def line(self) -> str:
         """The check as one line."""
         mark = {"ok": "ok", "optional": "--", "missing": "!!"}[self.state]
-        return f"{mark}  {self.name:<14}{self.found}{f'. {self.remedy}' if self.remedy else ''}"
+        return f"{mark}  {self.name:<19} {self.found}{f'. {self.remedy}' if self.remedy else ''}"
 
     @property
     def exit_code(self) -> int:
@@ -131,7 +131,7 @@ def _folder() -> Check:
     place = folder
     while not place.exists() and place != place.parent:
         place = place.parent
-    if os.access(place, os.W_OK):
+    if place.is_dir() and os.access(place, os.W_OK):
         return Check("runs folder", "ok", str(folder))
     return Check("runs folder", "missing", f"{folder} cannot be written", f"Name another one in {RUNS_VARIABLE}.")
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from agentrm_models.bundled import bundled_models
 from agentrm_models.errors import UsageError
+from agentrm_models.typed_path import typed_path
 
 CONFIG_VARIABLE = "AGENTRM_CONFIG"
 """Environment variable that names another folder for settings."""
@@ -17,7 +18,7 @@ def settings_folder() -> Path:
     """The user's configuration folder for this program, or what AGENTRM_CONFIG names; it need not exist."""
     named = os.environ.get(CONFIG_VARIABLE)
     if named:
-        return Path(named).expanduser()
+        return typed_path(named)
     from platformdirs import user_config_path
 
     return user_config_path("agentrm-tui")

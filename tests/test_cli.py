@@ -57,8 +57,19 @@ def test_algorithms_are_those_of_the_settings() -> None:
         (("run", "maze", "--policy", "human", "--search", "greedy"), 2, "agentrm-tui play"),
         (("run", "maze", *FREE, "--temperature", "0"), 2, "temperature 0"),
         (("run", "maze", "--search", "mcts", "--share-states", "--depth", "-1", *FREE), 2, "--depth"),
-        (("run", "--resume", "none.jsonl"), 3, "cannot be read"),
-        (("replay", "none"), 3, "there is no run file none"),
+        (("run", "--resume", "none.jsonl"), 3, "there is no run file"),
+        (("replay", "none"), 3, "there is no run file 'none'"),
+        (("run", "maze", "--beam", "1000x1"), 2, "1 to 999"),
+        (("run", "maze", "--exploration", "nan"), 2, "--exploration"),
+        (("run", "maze", "--temperature", "inf"), 2, "--temperature"),
+        (("run", "maze", "--seed", str(10**20)), 2, "--seed"),
+        (("run", "maze", "--first-seed", str(10**18)), 2, "--first-seed"),
+        (("run", "maze", *FREE, "--first-seed", str(10**18 - 2), "--tasks", "4"), 2, "18 digits"),
+        (("run", "maze", "--out", "x" * 300), 2, "File name too long"),
+        (("run", "maze", "--out", ""), 2, "--out"),
+        (("run", "maze", "--policy", "x" * 300, "--reward", "random"), 2, "File name too long"),
+        (("run", "maze", "--policy", "scripted", "--reward", "~nobody-here/x"), 2, "home directory"),
+        (("replay", "x" * 300), 2, "File name too long"),
         (("list", "task"), 2, "Did you mean 'tasks'"),
         (("list", "tasks", "mase"), 2, "Did you mean 'maze'"),
     ],
@@ -278,6 +289,24 @@ def test_what_libraries_print_is_not_data(tmp_path: Path) -> None:
     assert "native noise" in done.stderr and "python noise" in done.stderr
 
 
+def test_a_run_is_resumed_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = call(capsys, "run", "maze", *FREE, "--beam", "2x2", "--display", "none")
+    path = Path(err.split("run file: ")[1].strip())
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-4]))
+    code, _, err = call(capsys, "run", "--resume", path.stem, "--display", "none")
+    assert code == 0, err
+    assert load_state(path).finished is not None
+    assert call(capsys, "run", "--resume", path.stem + "x")[0] == 3
+
+
+def test_a_folder_of_settings_that_cannot_exist_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTRM_RUNS", "~nobody-here/runs")
+    code, _, err = call(capsys, "runs")
+    assert code == 2 and "home directory" in err and len(err.splitlines()) == 1
+
+
 def test_memory_errors_and_interrupts_have_their_codes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -299,7 +328,7 @@ def test_doctor_says_one_line_for_each_part(capsys: pytest.CaptureFixture[str]) 
     for word in ("python", "torch", "llama.cpp", "env maze", "terminal", "runs folder"):
         assert word in out
     broken = Check("torch", "missing", "not installed", "Run make install.")
-    assert broken.line() == "!!  torch         not installed. Run make install." and broken.exit_code == 3
+    assert broken.line() == "!!  torch               not installed. Run make install." and broken.exit_code == 3
 
 
 def test_default_models_are_those_named_after_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from agentrm_models.errors import DataError, UsageError
+from agentrm_models.typed_path import typed_path
 from agentrm_tui.environments.base import Environment, Split
 from agentrm_tui.environments.registry import make_environment
 from agentrm_tui.runs.plan import RunPlan
@@ -59,6 +60,8 @@ def choose_tasks(environment: Environment, choice: TaskChoice) -> tuple[str, ...
         level = _level(traits.name, traits.levels, choice.level)
         fitting = [task.id for task in environment.tasks(choice.split, choice.first_seed) if task.level == level]
         tasks = tuple(fitting[:count])
+    if tasks:
+        environment.task(tasks[-1])
     if not tasks:
         raise UsageError(f"{traits.name} has no tasks in split {choice.split!r} from --first-seed {choice.first_seed}")
     return tasks
@@ -138,15 +141,17 @@ def find_run(name: str) -> Path:
 
     Raises:
         DataError: There is none; the message offers the nearest name.
+        UsageError: No file can have that name.
     """
     folder = runs_folder()
-    for path in (Path(name).expanduser(), folder / name, folder / f"{name}.jsonl", folder / f"{name}.jsonl.gz"):
+    typed = typed_path(name)
+    for path in (typed, folder / name, folder / f"{name}.jsonl", folder / f"{name}.jsonl.gz"):
         if path.is_file():
             return path
     known = [path.name for path in folder.glob("*.jsonl*")] if folder.is_dir() else []
     near = get_close_matches(Path(name).name, known, n=1, cutoff=0.4)
     raise DataError(
-        f"there is no run file {name}", f"Did you mean {near[0]}?" if near else "See agentrm-tui runs for the list."
+        f"there is no run file {name!r}", f"Did you mean {near[0]}?" if near else "See agentrm-tui runs for the list."
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agentrm_models.errors import DataError
+from agentrm_models.typed_path import typed_path
 from agentrm_tui.runs.codec import Codec
 from agentrm_tui.runs.events import AnyEvent, RunFinished, RunStarted
 from agentrm_tui.runs.plan import RunPlan
@@ -166,10 +167,10 @@ def load_state(path: Path) -> RunState:
 
 
 def runs_folder() -> Path:
-    """Where run files are kept: the user's data folder, or what AGENTRM_RUNS names."""
+    """Where run files are kept: the user's data folder, or what AGENTRM_RUNS names (UsageError: no path)."""
     named = os.environ.get(RUNS_VARIABLE)
     if named:
-        return Path(named).expanduser()
+        return typed_path(named)
     from platformdirs import user_data_path
 
     return user_data_path("agentrm-tui") / "runs"

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from agentrm_models.bundled import BundledModel, ModelRole, bundled_models, model_role
 from agentrm_models.errors import DataError, UsageError
+from agentrm_models.typed_path import typed_path
 from agentrm_models.weight_files import check_gguf, check_safetensors
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def parse_spec(spec: str, role: ModelRole) -> Spec:
         case "scripted" if not colon:
             return Spec("scripted", spec)
         case "scripted" if role == "policy":
-            return Spec("script", spec, path=Path(rest).expanduser())
+            return Spec("script", spec, path=typed_path(rest))
         case "random" if role == "reward":
             return _random(spec, rest, bool(colon))
         case "bundled" if colon:
@@ -149,7 +150,7 @@ def _hub(spec: str, rest: str) -> Spec:
 
 
 def _local(spec: str, role: ModelRole) -> Spec:
-    path = Path(spec).expanduser()
+    path = typed_path(spec)
     if spec and path.is_dir():
         return Spec("folder", spec, path=path)
     if path.suffix.lower() == ".gguf":
