@@ -92,6 +92,8 @@ class ChatEncoder:
             if node.segment is None:
                 return self._whole(messages, add_generation_prompt)
             segments.append(node.segment)
+        if messages and not segments[-1].ids and (messages[-1].role == "assistant" or not any(s.ids for s in segments)):
+            self._refuse(messages)
         if add_generation_prompt:
             prompt = self._generation_prompt(node)
             if prompt is None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ import torch
 from tiny_models import save_model, tiny_policy_model, tiny_reward_model, tiny_tokenizer
 
 from agentrm_models.chat import ChatEncoder
-from agentrm_models.errors import DataError, MemoryExhaustedError
+from agentrm_models.errors import DataError, MemoryExhaustedError, UsageError
 from agentrm_models.messages import Conversation, Message
 from agentrm_models.rewards.base import ScoreGroup
 from agentrm_models.rewards.explicit import ExplicitReward
@@ -50,6 +52,50 @@ def test_a_policy_folder_is_refused(tmp_path: Path) -> None:
     folder = save_model(tiny_policy_model(), TOKENIZER, tmp_path / "policy")
     with pytest.raises(DataError, match="not a sequence classifier"):
         ExplicitReward.load(folder)
+
+
+def no_heads(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"num_attention_heads": 0}))
+
+
+def other_width(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 52}))
+
+
+def no_tokenizer(folder: Path) -> None:
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+
+
+def broken_template(folder: Path) -> None:
+    for file in folder.glob("chat_template*"):
+        file.unlink()
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"chat_template": "{{ broken"}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (no_heads, "config.json|folder: "),
+        (other_width, "do not have the shapes that config.json promises"),
+        (no_tokenizer, "no usable tokenizer"),
+        (broken_template, "chat template refuses"),
+    ],
+)
+def test_a_damaged_folder_is_one_clear_line(damage: Callable[[Path], None], words: str, tmp_path: Path) -> None:
+    folder = save_model(tiny_reward_model("qwen2"), TOKENIZER, tmp_path / "folder")
+    damage(folder)
+    with pytest.raises(DataError, match=words):
+        ExplicitReward.load(folder).score([ScoreGroup(siblings(2))])
+
+
+def test_a_wrong_device_is_a_wrong_flag(tmp_path: Path) -> None:
+    folder = save_model(tiny_reward_model(), TOKENIZER, tmp_path / "reward")
+    with pytest.raises(UsageError, match="--device tpu-7"):
+        ExplicitReward.load(folder, device="tpu-7")
 
 
 @pytest.mark.parametrize("family", ["qwen2", "gpt_neo"])

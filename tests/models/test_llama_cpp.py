@@ -321,8 +321,10 @@ def test_an_encoder_is_refused(tmp_path: Path) -> None:
 
 def test_a_device_that_is_not_there_is_told(gguf_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llama_cpp.llama_supports_gpu_offload", lambda: False)
-    with pytest.raises(DataError, match="device cuda: llama-cpp-python was built without CUDA"):
+    with pytest.raises(UsageError, match="device cuda: llama-cpp-python was built without CUDA"):
         load_policy(str(gguf_file), device="cuda")
+    with pytest.raises(UsageError, match="--device abacus is not usable"):
+        load_policy(str(gguf_file), device="abacus")
 
 
 def test_a_damaged_probe_is_told(gguf_file: Path, tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ class TransformersPolicy:
         for prompt, branches in zip(prompts, found, strict=True):
             history = self._ledger.add(prompt.ids)
             for branch in branches:
-                self._ledger.add(branch.ids, history)
+                self._ledger.add(branch.ids[:-1], history)
         generated = sum(len(branch.ids) for branches in found for branch in branches)
         self._totals += Usage(tokens_generated=generated)
         return found

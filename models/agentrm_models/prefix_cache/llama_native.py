@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy
 from numpy.typing import NDArray
 
-from agentrm_models.errors import DataError, MemoryExhaustedError
+from agentrm_models.errors import DataError, MemoryExhaustedError, UsageError
 
 _held: list[Any] = []
 """The log callback: llama.cpp keeps a bare pointer to it, so it must live as long as the process."""
@@ -59,8 +59,10 @@ class NativeModel:
     def __init__(self, file: Path, *, device: str = "auto", vocabulary_only: bool = False) -> None:
         self._library = load_library()
         self.file = file
+        if device.partition(":")[0] not in ("auto", "cpu", "cuda"):
+            raise UsageError(f"--device {device[:80]} is not usable here", "Use cpu or auto.")
         if device.startswith("cuda") and not self._library.llama_supports_gpu_offload():
-            raise DataError(f"device {device}: llama-cpp-python was built without CUDA", "Use --device cpu or auto.")
+            raise UsageError(f"--device {device[:80]}: llama-cpp-python was built without CUDA", "Use cpu or auto.")
         settings = self._library.llama_model_default_params()
         settings.vocab_only = vocabulary_only
         settings.n_gpu_layers = 0 if device == "cpu" or vocabulary_only else -1

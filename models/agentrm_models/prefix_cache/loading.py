@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
-from agentrm_models.errors import DataError, MemoryExhaustedError
+from agentrm_models.errors import DataError, MemoryExhaustedError, UsageError
 from agentrm_models.messages import PromptStyle
 from agentrm_models.weight_files import check_safetensors
 
@@ -65,7 +65,7 @@ def choose_device(name: str) -> Any:
     """The torch device of this name; `auto` takes the first GPU where there is one.
 
     Raises:
-        DataError: There is no such device.
+        UsageError: There is no such device.
     """
     import torch
 
@@ -75,7 +75,7 @@ def choose_device(name: str) -> Any:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise DataError(f"Device {name} is not usable here", "Use --device cpu or auto.") from error
+        raise UsageError(f"--device {name[:80]} is not usable here", "Use cpu or auto.") from error
     return device
 
 
@@ -131,7 +131,7 @@ def _read_config(path: Path, trust_remote_code: bool) -> Any:
 
     try:
         return AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code, local_files_only=True)
-    except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # a foreign file can make the library's own arithmetic fail in any way
         raise DataError(f"{path / 'config.json'}: {first_line(error)}") from error
 
 
@@ -174,7 +174,9 @@ def _read_model(path: Path, config: Any, purpose: Purpose, trust_remote_code: bo
         raise MemoryExhaustedError(f"{path}: the weights do not fit into memory", "Take a smaller model.") from error
     except SafetensorError as error:
         raise DataError(f"{path}: a weight file is cut off or damaged ({first_line(error)})") from error
-    except (ValueError, OSError, RuntimeError, KeyError, TypeError, AttributeError, ImportError) as error:
+    except Exception as error:  # as above
+        if "ignore_mismatched_sizes" in str(error):
+            raise DataError(f"{path}: the weights do not have the shapes that config.json promises") from error
         raise DataError(f"{path}: {first_line(error)}") from error
     finally:
         logging.set_verbosity(verbosity)
@@ -191,9 +193,12 @@ def _read_tokenizer(path: Path, trust_remote_code: bool) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code, local_files_only=True)
     except Exception as error:  # the tokenizers library raises bare Exception for damaged files
         raise DataError(f"{path}: no usable tokenizer ({first_line(error)})") from error
+    if not tokenizer.encode("Action: go", add_special_tokens=False):
+        raise DataError(f"{path}: no usable tokenizer (it has no vocabulary)", "Save the tokenizer beside the model.")
+    return tokenizer
 
 
 def first_line(error: BaseException) -> str:
