@@ -11,8 +11,8 @@ from agentrm_models.errors import UsageError
 from agentrm_models.messages import PromptStyle
 from agentrm_tui.environments.base import SPLIT_SEEDS, EnvironmentTraits, Picture, Split, StepResult, Task
 
-SEED_DIGITS = 40
-"""Digits a seed may have: more than anybody needs, fewer than Python refuses to convert."""
+SEED_DIGITS = 18
+"""Digits a seed may have, so that it fits in 64 bits everywhere."""
 
 
 class BaseEnvironment(ABC):

@@ -108,5 +108,5 @@ def test_an_unknown_level_offers_the_nearest_and_a_bad_seed_is_named() -> None:
         env.task("mase-5:3")
     with pytest.raises(UsageError, match="'x'"):
         env.task("maze-5:x")
-    with pytest.raises(UsageError, match="at most 40 digits"):
+    with pytest.raises(UsageError, match="at most 18 digits"):
         env.task("maze-5:" + "1" * 5_000)
