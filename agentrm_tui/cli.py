@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from agentrm_models.errors import AgentRMError, InterruptedRun, UsageError
+from agentrm_models.errors import AgentRMError, DataError, InterruptedRun, UsageError
+from agentrm_tui.standard_streams import open_standard_streams
 
 if TYPE_CHECKING:
     from agentrm_tui.headless.display import DisplayName
@@ -276,6 +278,7 @@ def doctor() -> int:
 
 def main() -> None:
     """Run the program: one clear line for what a person can cause, and the documented exit code."""
+    open_standard_streams()
     sys.exit(run_command(sys.argv[1:]))
 
 
@@ -283,7 +286,7 @@ def run_command(arguments: list[str]) -> int:
     """Run the command line and return the exit code; errors become one line on stderr."""
     try:
         result = app.main(arguments, prog_name="agentrm-tui", standalone_mode=False)
-        sys.stdout.flush()
+        _flush()
     except AgentRMError as error:
         return _report(str(error), error.exit_code)
     except click.ClickException as error:
@@ -306,18 +309,39 @@ def _report(message: str, code: int) -> int:
 
 def _silence_stdout() -> None:
     """The reader has gone: what is still buffered must not raise again when Python exits."""
-    import os
-
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _on_terminal() -> bool:
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    """Whether a screen can be drawn; a dumb terminal cannot move its cursor."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _print(lines: list[str]) -> None:
     for line in lines:
+        _say(line)
+
+
+def _say(line: str) -> None:
+    """Write a line to stdout; a reader that has gone is not an error, a full disk is."""
+    try:
         click.echo(line)
+    except OSError as error:
+        _refuse_stdout(error)
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _refuse_stdout(error)
+
+
+def _refuse_stdout(error: OSError) -> None:
+    if isinstance(error, BrokenPipeError):
+        raise error
+    _silence_stdout()
+    raise DataError(f"stdout: cannot be written ({error.strerror or error})") from None
 
 
 def _plan(environment: str, flags: dict[str, Any]) -> RunPlan:
@@ -388,7 +412,7 @@ def _look_at(name: str, how: str) -> int:
     from agentrm_tui.headless.display import PlainDisplay
     from agentrm_tui.headless.running import show_run
 
-    show_run(PlainDisplay(click.echo), path)
+    show_run(PlainDisplay(_say), path)
     return 0
 
 

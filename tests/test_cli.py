@@ -261,6 +261,29 @@ def test_a_reader_that_goes_away_is_no_drama(tmp_path: Path) -> None:
     assert load_state(file).events > 0
 
 
+@pytest.mark.parametrize(
+    ("line", "code", "words"),
+    [
+        ("list models > /dev/full", 3, "stdout: cannot be written (No space left on device)"),
+        ("{run} --display json > /dev/full", 3, "stdout: cannot be written (No space left on device). The run file"),
+        ("list models >&-", 0, ""),
+        ("{run} --display json >&-", 0, "run file"),
+        ("{run} --display none 2>&-", 0, ""),
+        ("{run} --display none <&- >&- 2>&-", 0, ""),
+    ],
+)
+def test_streams_that_are_full_or_closed(line: str, code: int, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "run.jsonl"
+    arguments = line.format(run=f"run maze {' '.join(FREE)} --beam 2x2 --max-steps 2 --out {file}")
+    command = f"exec {sys.executable} -m agentrm_tui.cli {arguments}"
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr and "Traceback" not in done.stderr
+    if "{run}" in line:
+        assert load_state(file).run is not None
+        assert code == 0 or run_command(["run", "--resume", str(file), "--display", "none"]) == 0
+
+
 def test_a_listing_cut_short_by_its_reader_is_quiet() -> None:
     done = subprocess.run(
         f"{sys.executable} -m agentrm_tui.cli list tasks maze --tasks 300 | head -1",

@@ -12,7 +12,7 @@ from time import perf_counter
 from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
-from agentrm_models.errors import InterruptedRun
+from agentrm_models.errors import DataError, InterruptedRun
 from agentrm_models.usage import Progress
 from agentrm_tui.headless.display import Display, DisplayName, make_display
 from agentrm_tui.runs.control import Directive, Pending, RunFreely, nobody_there
@@ -54,7 +54,11 @@ class StopOnSignal(RunFreely):
 
 
 class DataOut:
-    """Lines of data to where stdout was; a reader that goes away closes it quietly."""
+    """Lines of data to where stdout was; a reader that goes away closes it quietly.
+
+    Raises:
+        DataError: It cannot be written, for example because a disk is full.
+    """
 
     def __init__(self, stream: TextIO, gone: Callable[[], None]) -> None:
         self._stream = stream
@@ -71,6 +75,10 @@ class DataOut:
         except BrokenPipeError:
             self._open = False
             self._gone()
+        except OSError as error:
+            self._open = False
+            reason = f"stdout: cannot be written ({error.strerror or error})"
+            raise DataError(reason, "The run file has it all: go on with --resume.") from None
 
 
 @contextmanager
@@ -99,7 +107,7 @@ def only_data_on_stdout() -> Iterator[TextIO]:
 def _flush_quietly(stream: TextIO) -> None:
     try:
         stream.flush()
-    except BrokenPipeError:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
@@ -120,6 +128,9 @@ def run_here(plan: RunPlan, path: Path, display: DisplayName, resume: RunState |
             raise nobody_there()
         shown = make_display(display, out, terminal=stream.isatty())
         writer = RunWriter(path)
+        if resume is not None and writer.events != resume.events:
+            writer.close()
+            raise DataError(f"{path} was written by another process meanwhile", "Try again.")
 
         def emit(event: AnyEvent) -> None:
             writer.append(event)

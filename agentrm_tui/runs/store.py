@@ -6,6 +6,7 @@ import gzip
 import os
 import re
 from datetime import UTC, datetime
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,10 +99,10 @@ class RunReader:
 class RunWriter:
     """Appends events to a run file; each is in the operating system's hands before `append` returns.
 
-    A file that exists is gone on with: its torn last line is cut away.
+    A file that exists is gone on with: its torn last line is cut away. Only one writer at a time has a file.
 
     Raises:
-        DataError: The file exists and is not a run file, or cannot be written.
+        DataError: The file exists and is not a run file, cannot be written, or another process writes to it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -111,14 +112,29 @@ class RunWriter:
             reader = RunReader(path)
             if path.suffix == ".gz":
                 raise DataError(f"{path}: a compressed run cannot be gone on with", "Unpack it with gunzip first.")
-            if path.exists():
-                reader.poll()
-            self._codec, self._number = reader.codec, reader.events
             self._file = path.open("r+b" if path.exists() else "xb", buffering=0)
-            self._file.truncate(reader.complete)
-            self._file.seek(reader.complete)
         except OSError as error:
             raise DataError(f"{path}: cannot be written ({error.strerror or error})") from None
+        try:
+            flock(self._file, LOCK_EX | LOCK_NB)
+            reader.poll()
+            self._codec, self._number = reader.codec, reader.events
+            self._file.truncate(reader.complete)
+            self._file.seek(reader.complete)
+        except BlockingIOError:
+            self._file.close()
+            raise DataError(f"{path} is being written by another process", "Wait for it, or attach to it.") from None
+        except OSError as error:
+            self._file.close()
+            raise DataError(f"{path}: cannot be written ({error.strerror or error})") from None
+        except DataError:
+            self._file.close()
+            raise
+
+    @property
+    def events(self) -> int:
+        """Number of events in the file."""
+        return self._number
 
     def append(self, event: AnyEvent) -> int:
         """Write one event and return its number in the file (0-based)."""

@@ -269,3 +269,17 @@ def test_the_format_and_every_setting_are_written_even_where_they_are_the_defaul
     written = json.loads(Codec().encode(ev.RunStarted(environment="maze")))
     assert written["version"] == ev.FORMAT_VERSION
     assert {"seed", "device", "threads", "parallel", "cache_bytes", "max_steps", "temperature"} <= set(written)
+
+
+def test_a_run_file_has_one_writer_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    first = RunWriter(path)
+    first.append(ev.RunStarted(environment="maze"))
+    with pytest.raises(DataError, match="being written by another process"):
+        RunWriter(path)
+    first.append(ev.Fault(message="still mine"))
+    first.close()
+    second = RunWriter(path)
+    assert second.events == 2
+    second.close()
+    assert len(read_run(path)[0]) == 2
