@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 
@@ -10,6 +11,15 @@ import pytest
 from agentrm_models.errors import DivergedError
 from agentrm_trainer import cli, pipeline
 from agentrm_trainer.workspace import STAGES
+from agentrm_tui.environments import registry
+
+INSTALLED = registry._installed
+
+
+@pytest.fixture(autouse=True)
+def real_environments(monkeypatch, ladder_is_installed):
+    """The recipes name real ones."""
+    monkeypatch.setattr(registry, "_installed", INSTALLED)
 
 
 def run(capsys, *arguments):
@@ -46,6 +56,14 @@ def test_help_imports_nothing_heavy():
         (["pipeline", "--config", "quik"], 2, "Did you mean 'quick'?"),
         (["pipelin", "--config", "quick"], 2, "No such command 'pipelin'"),
         (["sft", "--config", "quick", "--set", "sft.rate=1"], 2, "unknown key 'sft.rate'"),
+        (["pipeline", "--config", "quick", "--dry-run", "--set", "environments.0.name=maz"], 2, "Did you mean 'maze'?"),
+        (["pipeline", "--config", "quick", "--dry-run", "--set", "environments.0.levels=[pit-4]"], 2, "'pits-4'?"),
+        (["pipeline", "--config", "quick", "--dry-run", "--set", "model.heads=7"], 2, "a multiple of heads"),
+        (["pipeline", "--config", "quick", "--dry-run", "--set", "device=tpu"], 2, "--set: device: "),
+        (["pipeline", "--config", "quick", "--dry-run", "--set", "name=../x"], 2, "--set: name: "),
+        (["pipeline", "--config", "quick", "--dry-run", "--set", f"seed={10**30}"], 2, "--set: seed: "),
+        (["pipeline", "--config", "quick", "--dry-run", "--set", "sft.clip=1e-3"], 2, "Write numbers like 1.0e-3"),
+        (["collect", "--config", "quick", "--out", "/dev/null"], 3, "--out /dev/null cannot be made"),
         (["sft", "--config", "quick", "--out", "OUT"], 2, "Run `agentrm-train collect` first"),
     ],
 )
@@ -55,7 +73,7 @@ def test_mistakes_end_in_one_line(capsys, tmp_path, arguments, code, expected):
     assert found == code
     assert expected in err
     assert out == ""
-    assert "Traceback" not in err
+    assert err.startswith("agentrm-train: ") and len(err.splitlines()) == 1
 
 
 def test_a_dry_run_shows_settings_and_stages_and_writes_nothing(capsys, tmp_path):
@@ -75,6 +93,23 @@ def test_divergence_has_its_exit_code(capsys, tmp_path, monkeypatch):
     code, _, err = run(capsys, "pipeline", "--config", "quick", "--out", str(tmp_path))
     assert code == 5
     assert err.strip() == "agentrm-train: the loss is nan. Lower the learning rate."
+
+
+def test_a_full_disk_is_one_line_and_other_failures_are_loud(capsys, tmp_path, monkeypatch):
+    def fill(workspace):
+        raise OSError(errno.ENOSPC, "No space left on device", "metrics.jsonl")
+
+    monkeypatch.setattr(pipeline, "run_pipeline", fill)
+    code, _, err = run(capsys, "pipeline", "--config", "quick", "--out", str(tmp_path))
+    assert code == 3
+    assert err.strip() == "agentrm-train: metrics.jsonl cannot be written: No space left on device"
+
+    def lose(workspace):
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(pipeline, "run_pipeline", lose)
+    with pytest.raises(OSError, match="Bad file"):
+        cli.main(["pipeline", "--config", "quick", "--out", str(tmp_path)])
 
 
 def test_an_interruption_has_its_exit_code(capsys, tmp_path, monkeypatch):

@@ -44,6 +44,8 @@ def test_every_recipe_is_valid(name):
         (("train_tasks", "train_task"), "line 4: unknown key 'environments.0.train_task'. Did you mean 'train_tasks'?"),
         (("train_tasks: 5", "train_tasks: many"), "line 4: environments.0.train_tasks: expected `int`, got `str`"),
         (("sft:", "stf:"), "line 5: unknown key 'stf'. Did you mean 'sft'?"),
+        (("max_minutes: 2", "max_minutes: 2\n  max_minutes: 3"), "key 'sft.max_minutes' is there already in line 6"),
+        (("max_minutes: 2", "learning_rate: 1e-3"), "Write numbers like 1.0e-3"),
         (("name: x\n", ""), "missing required field `name`"),
     ],
 )
@@ -57,6 +59,12 @@ def test_mistakes_name_line_and_key(write, change, expected):
 def test_broken_yaml_names_the_line(write):
     with pytest.raises(DataError, match="line 2: not valid YAML"):
         load_config(write("name: x\n  environments: ]["))
+
+
+@pytest.mark.parametrize("text", ["[" * 5_000, "name: &a [*a]\n"])
+def test_endless_nesting_is_told(write, text):
+    with pytest.raises((DataError, UsageError), match=r"nested too deeply|expected `str`"):
+        load_config(write(text))
 
 
 def test_a_misspelt_recipe_offers_the_nearest():

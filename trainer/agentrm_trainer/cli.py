@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -14,6 +15,9 @@ from agentrm_models.errors import AgentRMError
 
 if TYPE_CHECKING:
     from agentrm_trainer.workspace import StageName
+
+_FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+"""Errors of files that a person can cause and mend; any other is a bug and fails loudly."""
 
 _HELP: dict[StageName, str] = {
     "collect": "Play training tasks with the expert and keep the solved ones.",
@@ -75,12 +79,14 @@ def pipeline(source: str, overrides: tuple[str, ...], out: Path | None, resume: 
 def _run(
     stage: StageName | None, source: str, overrides: tuple[str, ...], out: Path | None, resume: bool, dry_run: bool
 ) -> None:
+    from agentrm_trainer.config_check import check_config
     from agentrm_trainer.config_file import load_config
     from agentrm_trainer.pipeline import describe, run_pipeline, run_stage
     from agentrm_trainer.progress import make_display
     from agentrm_trainer.workspace import Workspace
 
     config = load_config(source, overrides)
+    check_config(config)
     workspace = Workspace(config, out or Path("runs-out") / config.name, make_display(), resume)
     if dry_run:
         import msgspec
@@ -103,8 +109,11 @@ def main(arguments: list[str] | None = None) -> None:
         commands.main(arguments, prog_name="agentrm-train", standalone_mode=False)
     except click.exceptions.Exit as exit_request:
         sys.exit(exit_request.exit_code)
+    except click.exceptions.NoArgsIsHelpError as help_text:
+        help_text.show()
+        sys.exit(2)
     except click.ClickException as error:
-        error.show()
+        click.echo(f"agentrm-train: {' '.join(error.format_message().split())}", err=True)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
@@ -112,6 +121,11 @@ def main(arguments: list[str] | None = None) -> None:
     except AgentRMError as error:
         click.echo(f"agentrm-train: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in _FULL_OR_FORBIDDEN:
+            raise
+        click.echo(f"agentrm-train: {error.filename or 'a file'} cannot be written: {error.strerror}", err=True)
+        sys.exit(3)
     except MemoryError as error:
         click.echo(f"agentrm-train: out of memory: {error}", err=True)
         sys.exit(4)

@@ -13,6 +13,9 @@ Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(gt=0)]
 Minutes = Annotated[float, Meta(ge=0)]
+Seed = Annotated[int, Meta(ge=0, lt=2**62)]
+FolderName = Annotated[str, Meta(pattern=r"^[\w-][\w.-]*$")]
+DeviceName = Annotated[str, Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -283,10 +286,10 @@ class Config(_Section, frozen=True, kw_only=True):
         environments: What is learnt, one entry for each environment.
     """
 
-    name: str
-    seed: Count = 0
+    name: FolderName
+    seed: Seed = 0
     threads: Positive = 2
-    device: str = "cpu"
+    device: DeviceName = "cpu"
     environments: Annotated[tuple[EnvironmentSection, ...], Meta(min_length=1)]
     collect: CollectSection = CollectSection()
     tokenizer: TokenizerSection = TokenizerSection()

@@ -22,6 +22,9 @@ _FROM_COMMAND_LINE = -1
 """Stands in place of a line for keys that an override gave."""
 
 
+_FLOAT_AS_TEXT = "`float`, got `str`"
+
+
 class _Place(NamedTuple):
     source: str
     lines: dict[str, int]
@@ -80,27 +83,35 @@ def _parse(path: Path, lines: dict[str, int]) -> Any:
         text = path.read_text(encoding="utf-8")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
+        if root is not None:
+            _note_lines(root, "", lines, path)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
+    except RecursionError:
+        raise DataError(f"{path}: not valid settings: nested too deeply") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise DataError(f"{path}, line {line}: not valid YAML: {error.problem}") from None
-    if root is not None:
-        _note_lines(root, "", lines)
     return data
 
 
-def _note_lines(node: yaml.Node, key: str, lines: dict[str, int]) -> None:
+def _note_lines(node: yaml.Node, key: str, lines: dict[str, int], path: Path) -> None:
+    """Remember where each key is written; YAML itself would silently take the last of two equal ones."""
     match node:
         case yaml.MappingNode(value=pairs):
             for name, value in pairs:
                 inner = f"{key}.{name.value}" if key else str(name.value)
-                lines[inner] = name.start_mark.line + 1
-                _note_lines(value, inner, lines)
+                line = name.start_mark.line + 1
+                if inner in lines:
+                    raise UsageError(
+                        f"{path}, line {line}: key {inner[:120]!r} is there already in line {lines[inner]}"
+                    )
+                lines[inner] = line
+                _note_lines(value, inner, lines, path)
         case yaml.SequenceNode(value=items):
             for number, item in enumerate(items):
                 lines[f"{key}.{number}"] = item.start_mark.line + 1
-                _note_lines(item, f"{key}.{number}", lines)
+                _note_lines(item, f"{key}.{number}", lines, path)
         case _:
             pass
 
@@ -177,4 +188,5 @@ def _index(items: list[Any], name: str, key: str) -> int:
 def _wrong_value(error: msgspec.ValidationError, place: _Place) -> UsageError:
     cause, _, at = str(error).partition(" - at `$")
     key = re.sub(r"\[(\d+)\]", r".\1", at.rstrip("`")).lstrip(".")
-    return UsageError(f"{place.of(key)}: {key or 'the file'}: {cause[:1].lower()}{cause[1:]}")
+    remedy = "Write numbers like 1.0e-3; without the point YAML takes them as text." if _FLOAT_AS_TEXT in cause else ""
+    return UsageError(f"{place.of(key)}: {key or 'the file'}: {cause[:1].lower()}{cause[1:]}", remedy)

@@ -188,8 +188,12 @@ class Workspace:
 
         Raises:
             UsageError: Another process works in it.
+            DataError: The folder cannot be made.
         """
-        self.out.mkdir(parents=True, exist_ok=True)
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"--out {self.out} cannot be made: {error.strerror}") from None
         with (self.out / ".lock").open("w") as file:
             try:
                 flock(file, LOCK_EX | LOCK_NB)

@@ -1,0 +1,34 @@
+"""What only the rest of the program knows about a configuration: names, levels and sizes that fit together."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from agentrm_models.errors import UsageError
+from agentrm_trainer.config import Config
+from agentrm_tui.environments.registry import make_environment
+
+
+def check_config(config: Config) -> None:
+    """Refuse before the first stage what a later one could not work with.
+
+    Raises:
+        UsageError: An unknown environment or level (with the nearest name), or sizes of the model that do not fit.
+    """
+    model = config.model
+    if model.width % model.heads or model.heads % model.key_value_heads:
+        raise UsageError(
+            f"model: width {model.width}, heads {model.heads} and key_value_heads {model.key_value_heads} do not fit",
+            "width must be a multiple of heads, and heads of key_value_heads.",
+        )
+    for number, section in enumerate(config.environments):
+        environment = make_environment(section.name)
+        known = environment.traits.levels
+        environment.close()
+        for level in section.levels:
+            if known and level not in known:
+                near = get_close_matches(level, known, n=1, cutoff=0.0)
+                raise UsageError(
+                    f"environments.{number}.levels: {section.name} has no level {level[:80]!r}",
+                    f"Did you mean {near[0]!r}?",
+                )
