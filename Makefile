@@ -43,7 +43,7 @@ imports: install-dev
 	$(BIN)/lint-imports
 
 test: lint types imports
-	$(BIN)/pytest --cov --cov-report=term:skip-covered -rs
+	$(BIN)/pytest -n auto --cov --cov-report=term:skip-covered -rs
 
 bench: install-dev
 	$(BIN)/python benchmarks/run.py
