@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal, NamedTuple
 
-from agentrm_models.errors import AgentRMError, DataError
+from agentrm_models.errors import AgentRMError, DataError, MissingExtraError
 
 _PACKAGES = ("torch", "transformers", "textual", "minigrid")
 _SMALLEST_TERMINAL = (80, 24)
@@ -108,6 +108,8 @@ def _environment(name: str) -> Check:
 def _tried(name: str, work: Callable[[], str]) -> Check:
     try:
         return Check(name, "ok", work())
+    except MissingExtraError as error:
+        return Check(name, "optional", error.cause, error.remedy)
     except AgentRMError as error:
         return Check(name, "missing", error.cause, error.remedy)
     except Exception as error:

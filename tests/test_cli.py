@@ -354,6 +354,25 @@ def test_doctor_says_one_line_for_each_part(capsys: pytest.CaptureFixture[str]) 
     assert broken.line() == "!!  torch               not installed. Run make install." and broken.exit_code == 3
 
 
+def test_doctor_calls_a_missing_extra_optional(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from agentrm_models.errors import MissingExtraError
+    from agentrm_tui.environments import registry
+
+    made = registry.make_environment
+
+    def without_extra(name: str) -> registry.Environment:
+        if name == "babyai":
+            raise MissingExtraError("this game needs frob, which is not installed", "pip install 'agentrm-tui[frob]'")
+        return made(name)
+
+    monkeypatch.setattr(registry, "make_environment", without_extra)
+    code, out, _ = call(capsys, "doctor")
+    assert code == 0, out
+    assert "--  env babyai          this game needs frob, which is not installed. pip install" in out
+
+
 def test_default_models_are_those_named_after_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     from agentrm_models.bundled import BundledModel
     from agentrm_models.errors import UsageError

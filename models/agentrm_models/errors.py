@@ -31,6 +31,10 @@ class DataError(AgentRMError):
     exit_code = 3
 
 
+class MissingExtraError(DataError):
+    """A package of an extra is not installed; everything that does not need it works (exit code 3)."""
+
+
 class MemoryExhaustedError(AgentRMError):
     """The machine or the accelerator has no memory left (exit code 4)."""
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agentrm_models.errors import DataError
+from agentrm_models.errors import MissingExtraError
 
 EXTRA = "interactive-fiction"
 _LONGEST = 100
@@ -28,12 +28,12 @@ def require(module: str) -> Any:
     """Import a part of the extra.
 
     Raises:
-        DataError: It is not installed.
+        MissingExtraError: It is not installed.
     """
     try:
         return import_module(module)
     except ImportError as error:
-        raise DataError(
+        raise MissingExtraError(
             f"this game needs {module.partition('.')[0]}, which is not installed ({error})",
             f"pip install 'agentrm-tui[{EXTRA}]'",
         ) from error

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy
 from numpy.typing import NDArray
 
-from agentrm_models.errors import DataError, MemoryExhaustedError, UsageError
+from agentrm_models.errors import DataError, MemoryExhaustedError, MissingExtraError, UsageError
 
 _held: list[Any] = []
 """The log callback: llama.cpp keeps a bare pointer to it, so it must live as long as the process."""
@@ -32,12 +32,12 @@ def load_library() -> Any:
     """Import llama-cpp-python, silence it, and start its backend once.
 
     Raises:
-        DataError: The package is not installed.
+        MissingExtraError: The package is not installed.
     """
     try:
         import llama_cpp
     except ImportError:
-        raise DataError(
+        raise MissingExtraError(
             "llama-cpp-python is not installed", "pip install 'agentrm-tui[llama-cpp]' (needs a C++ compiler)"
         ) from None
     if not _held:
