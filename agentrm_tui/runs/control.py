@@ -88,7 +88,7 @@ class Control(Protocol):
 
 def nobody_there() -> UsageError:
     """Why an interactive policy cannot be run without a screen."""
-    return UsageError("the policy 'human' needs a person at a screen", "Use agentrm-tui play.")
+    return UsageError("the policy 'human' needs a person at a screen", "Use agentrm-tui play, in a terminal.")
 
 
 class RunFreely:

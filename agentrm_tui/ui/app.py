@@ -23,7 +23,7 @@ from agentrm_tui.runs.store import RunReader, runs_folder
 from agentrm_tui.settings import launcher_memory
 from agentrm_tui.ui import catalog
 from agentrm_tui.ui.screens.launcher import Launcher
-from agentrm_tui.ui.session import EngineWanted, Left, Link, Session, Surroundings
+from agentrm_tui.ui.session import EngineWanted, Left, Link, Session, Surroundings, end_engine
 
 if TYPE_CHECKING:
     from agentrm_tui.ui.palette import ActionCommands
@@ -56,6 +56,8 @@ class AgentRMApp(App[int]):
     TITLE = "agentrm"
     CSS_PATH = "styles.tcss"
     COMMANDS: ClassVar[Any] = {_action_commands}
+    NOTIFICATION_TIMEOUT: ClassVar[float] = 3
+    """Seconds; notices lie over the last lines."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", show=False, priority=True),
     ]
@@ -188,16 +190,16 @@ class AgentRMApp(App[int]):
     async def _close(self, link: Link) -> None:
         if link in self._links:
             self._links.remove(link)
-            await asyncio.to_thread(link.close)
+            await asyncio.to_thread(end_engine, link)
 
     def close_engines(self) -> None:
         """End every engine that is still there."""
         while self._links:
-            self._links.pop().close()
+            end_engine(self._links.pop())
 
 
 class RunTail:
-    """Reads a run file that an engine may not have begun to write yet."""
+    """Reads a run file that an engine may not have begun to write yet, or may never have finished."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -207,11 +209,17 @@ class RunTail:
         """What is new; nothing before the file exists."""
         return self._reader.poll() if self._path.exists() else []
 
+    @property
+    def notice(self) -> str:
+        """What is wrong with the file's end; empty while all is well."""
+        return self._reader.notice
+
 
 def _start_engine(plan: RunPlan, resume: Path | None, paused: bool) -> Link:
     from agentrm_tui.engine.link import EngineLink
 
-    return EngineLink.start(plan, paused=paused, resume=resume)
+    # With several tasks the next one starts by itself; after a single one a person may still want to go back.
+    return EngineLink.start(plan, paused=paused, resume=resume, wait_at_end=len(plan.tasks) == 1)
 
 
 def real_surroundings() -> Surroundings:

@@ -30,6 +30,11 @@ class Reader(Protocol):
         """The events that were appended since the last call."""
         ...
 
+    @property
+    def notice(self) -> str:
+        """A line about a torn end of the file; empty while all is well."""
+        ...
+
 
 class Snapshot(NamedTuple):
     """All that one paint shows.
@@ -78,6 +83,16 @@ class Feed:
     def position(self) -> int:
         """Number of events that are applied."""
         return self.state.events
+
+    @property
+    def notice(self) -> str:
+        """What is wrong with the end of the file, for recordings; a file that grows may end in half a line."""
+        return "" if self.follow else self._reader.notice
+
+    @property
+    def last_event(self) -> ev.AnyEvent | None:
+        """The event that was applied last."""
+        return self.events[self.position - 1] if 0 < self.position <= len(self.events) else None
 
     @property
     def behind(self) -> bool:

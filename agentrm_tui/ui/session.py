@@ -15,6 +15,11 @@ from agentrm_tui.search.tree import NodeId
 from agentrm_tui.ui.catalog import Offer
 from agentrm_tui.ui.feed import Feed, Reader, Snapshot
 
+AT_END = "episode finished"
+"""What an engine's status says while it waits after the last step."""
+PATIENCE = 2.0
+"""Seconds that an engine has for its last words."""
+
 
 class Link(Protocol):
     """The engine as the screen sees it; `agentrm_tui.engine.link.EngineLink` is one."""
@@ -39,6 +44,10 @@ class Link(Protocol):
 
     def exit_notice(self) -> str:
         """The last lines of a dead engine's log."""
+        ...
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until the engine has ended, at most so long; whether it has."""
         ...
 
     def close(self) -> None:
@@ -80,7 +89,8 @@ class Facts(NamedTuple):
     Attributes:
         live: An engine runs for this run.
         dead: There was an engine and it ended before the run did.
-        unfinished: The run file has no last event, so an engine could go on with it.
+        ended: The episode has ended and the engine waits, so that one can still go back.
+        unfinished: The run did not come to its end, so an engine could go on with its file.
         selected: A node is selected by the person; `pruned` if it was cut.
         several: There is more than one episode.
         grown: There is an episode, and so at least a root node.
@@ -91,12 +101,26 @@ class Facts(NamedTuple):
     replay: bool = False
     paused: bool = False
     finished: bool = False
+    ended: bool = False
     unfinished: bool = False
     playing: bool = False
     selected: bool = False
     pruned: bool = False
     several: bool = False
     grown: bool = False
+
+
+def waits_at_end(status: Status | None) -> bool:
+    """Whether the engine waits after the last step of an episode."""
+    return status is not None and status.phase == "paused" and not status.request and status.what == AT_END
+
+
+def end_engine(link: Link) -> None:
+    """End an engine; one that only waits after the last step first writes that the run has finished."""
+    if link.alive and waits_at_end(link.status()):
+        link.send(Resume())
+        link.wait(PATIENCE)
+    link.close()
 
 
 class Session:
@@ -145,6 +169,8 @@ class Session:
     def poll(self) -> Snapshot:
         """Read what is new. Raises `DataError` for a file that is not a run."""
         status = self.link.status() if self.link is not None else None
+        if self.feed.follow and self.feed.state.finished is not None and not self.live and not self.feed.behind:
+            self.feed.follow = False  # nobody writes any more: from now on it is a recording
         return self.feed.poll(status, running=self.phase(status) in ("running", "loading", "starting"))
 
     def phase(self, status: Status | None) -> Phase:
@@ -168,13 +194,18 @@ class Session:
             replay=self.replay,
             paused=self.phase(snapshot.status) in ("paused", "waiting"),
             finished=state.finished is not None,
-            unfinished=not any(isinstance(event, ev.RunFinished) for event in self.feed.events[-1:]),
+            ended=waits_at_end(snapshot.status) and self.live,
+            unfinished=not self._at_its_end(),
             playing=self.feed.playing,
             selected=node is not None,
             pruned=node is not None and bool(node.pruned),
             several=len(state.episodes) > 1,
             grown=shown is not None,
         )
+
+    def _at_its_end(self) -> bool:
+        last = self.feed.events[-1] if self.feed.events else None
+        return isinstance(last, ev.RunFinished) and last.reason == "finished"
 
     def send(self, *commands: Command) -> None:
         """Send commands to the engine, if there is one."""

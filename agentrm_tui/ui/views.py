@@ -57,6 +57,7 @@ class CandidateView(NamedTuple):
     margin: float | None
     tokens: int
     why: str
+    observation: str | None
 
 
 class Turn(NamedTuple):
@@ -99,6 +100,7 @@ class EpisodeView(NamedTuple):
         path: Ids from the root to `focus`.
         best: Ids of the chosen path, or of the best one so far.
         chosen: Ids of the chosen path; empty before there is one.
+        numbers: Which numbers this search has given so far, of `reward`, `margin` and `visits`.
         picture: The encoded picture of the last acted node on the path.
     """
 
@@ -114,6 +116,7 @@ class EpisodeView(NamedTuple):
     transcript: tuple[Turn, ...]
     values: tuple[StepValue, ...]
     scale: ValueRange
+    numbers: frozenset[str]
     picture: str
     abandoned: int
     notices: tuple[str, ...]
@@ -184,6 +187,7 @@ def view_episode(episode: EpisodeState, selected: NodeId | None) -> EpisodeView:
         transcript=tuple(_turn(node, chosen) for node in path),
         values=values,
         scale=scale,
+        numbers=_numbers(tree),
         picture=next((node.picture for node in reversed(path) if node.picture), ""),
         abandoned=len(episode.abandoned),
         notices=tuple(episode.notices),
@@ -199,12 +203,16 @@ def _promise(node: Node) -> tuple[bool, float, float]:
 
 def _candidate_nodes(episode: EpisodeState, selected: NodeId | None) -> tuple[list[Node], str]:
     tree = episode.tree
-    if selected is not None:
+    proposal = latest_proposal(episode)
+    proposed = {item.node for item in proposal.nodes} if proposal is not None and episode.status == "running" else set()
+    if selected is not None and (selected not in proposed or tree[selected].children):
         node = tree[selected]
         around = node if node.children else tree.parent(selected)
         if around is not None:
-            return tree.children(around.id), f"after step {around.depth}" if around.depth else "first step"
-    proposal = latest_proposal(episode)
+            return tree.children(around.id), f"step {around.depth + 1} · selected"
+    answer = tree.nodes.get(episode.chosen or "") if episode.status != "running" else None
+    if answer is not None and answer.parent is not None:
+        return tree.children(answer.parent), f"step {answer.depth} · the last"
     if proposal is None:
         return [], ""
     ids = dict.fromkeys(item.node for item in proposal.nodes)
@@ -237,6 +245,7 @@ def _candidate(node: Node, beams: dict[NodeId, int], chosen: Collection[NodeId])
         margin=node.margin,
         tokens=node.tokens,
         why=node.pruned,
+        observation=node.observation,
     )
 
 
@@ -255,6 +264,18 @@ def _turn(node: Node, chosen: Collection[NodeId]) -> Turn:
         valid=node.valid,
         why=node.pruned,
     )
+
+
+def _numbers(tree: Tree) -> frozenset[str]:
+    given = set()
+    for node in tree:
+        if node.reward_value is not None:
+            given.add("reward")
+        if node.margin is not None:
+            given.add("margin")
+        if node.visits:
+            given.add("visits")
+    return frozenset(given)
 
 
 def _values(tree: Tree, path: list[Node]) -> tuple[tuple[StepValue, ...], ValueRange]:

@@ -203,6 +203,7 @@ class FakeReader:
 
     def __init__(self, events: list[ev.AnyEvent]) -> None:
         self.fresh = list(events)
+        self.torn = ""
 
     def append(self, *events: ev.AnyEvent) -> None:
         self.fresh.extend(events)
@@ -210,6 +211,10 @@ class FakeReader:
     def poll(self) -> list[ev.AnyEvent]:
         fresh, self.fresh = self.fresh, []
         return fresh
+
+    @property
+    def notice(self) -> str:
+        return self.torn
 
 
 class FakeClock:
@@ -241,6 +246,9 @@ class FakeEngineLink:
 
     def exit_notice(self) -> str:
         return "" if self.alive else self.notice
+
+    def wait(self, seconds: float) -> bool:
+        return not self.alive
 
     def close(self) -> None:
         self.closed = True

@@ -130,7 +130,7 @@ async def test_a_valid_action_can_be_picked() -> None:
     app = live_app(link)
     async with app.run_test(size=(80, 24)) as pilot:
         (await opened(pilot)).select("0")
-        await pilot.press("e", *"TURN", "tab", "tab", "enter")
+        await pilot.press("e", *"TURN", "tab", "enter")
         await pilot.pause()
         assert link.sent == [Override("0", "Action: turn [red]", "e0")]
 

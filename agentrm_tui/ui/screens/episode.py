@@ -42,7 +42,7 @@ class EpisodeScreen(EpisodePanes):
         node = self._acted_node(back=self.selected is None)
         if node is None or self.view is None:
             return
-        going = self.session.going
+        going = self.session.going and not self.facts.ended
         self.session.send(Rewind(node.acted_at, self.view.id))
         if going:
             self.session.send(Resume())
@@ -172,7 +172,7 @@ class EpisodeScreen(EpisodePanes):
 
     def action_quit(self) -> None:
         """Leave; ask first while the run goes on."""
-        if not self.facts.live or self.facts.finished:
+        if not self.facts.live or self.facts.finished or self.facts.ended:
             self.post_message(Left())
             return
 

@@ -56,6 +56,7 @@ class EpisodePanes(Screen[None]):
         self._ticking = tick
         self._drawn: tuple[object, ...] = ()
         self._faults = 0
+        self._told: set[str] = set()
         self._opened_at: float | None = None
 
     def compose(self) -> ComposeResult:
@@ -77,7 +78,6 @@ class EpisodePanes(Screen[None]):
 
     def on_mount(self) -> None:
         """Start with the candidates, and look at the file at once."""
-        self.query_one("#scrubber").display = self.session.replay
         self.show_only("candidates")
         self.refresh_run()
         if self.session.replay:
@@ -177,7 +177,8 @@ class EpisodePanes(Screen[None]):
         if self.view is not None and self.selected is None:
             tree.reveal(self.view.focus)
         self.query_one(Transcript).show(self.view, self.selected is not None)
-        self.query_one(ValuePlot).show(self.view)
+        greedy = state.run is not None and state.run.search.algorithm == "greedy"
+        self.query_one(ValuePlot).show(self.view, judged=not greedy)
 
     def _shown_episode(self) -> str:
         if self.session.replay:
@@ -188,11 +189,15 @@ class EpisodePanes(Screen[None]):
     def _show_bars(self, snapshot: Snapshot) -> None:
         state = snapshot.state
         self.query_one(TitleBar).show(state, self.view, self.session.replay)
-        notice = one_line(self.view.notices[-1]) if self.view is not None and self.view.notices else ""
+        torn = one_line(self.session.feed.notice)
+        notice = one_line(self.view.notices[-1]) if self.view is not None and self.view.notices else torn
         self.query_one(Budget).show(activity(self.session, snapshot), state.ledger, snapshot.elapsed, notice)
+        scrubber = self.query_one(Scrubber)
+        if scrubber.display != self.session.replay:
+            scrubber.display = self.session.replay
         if self.session.replay:
             feed = self.session.feed
-            self.query_one(Scrubber).show(snapshot.position, snapshot.total, state.clock, feed.playing, feed.speed)
+            scrubber.show(snapshot.position, snapshot.total, state.clock, feed.playing, feed.speed)
 
     def _waiting_words(self, snapshot: Snapshot) -> str:
         """What an empty table says: what is being loaded and for how long, or what comes next."""
@@ -209,6 +214,8 @@ class EpisodePanes(Screen[None]):
             return "The engine stopped. What was done is in the file; r starts it again."
         if self.session.replay:
             return "Nothing proposed yet at this point of the recording."
+        if status is not None and status.phase == "waiting":
+            return "Your turn: e types or picks your move."
         if snapshot.state.run is None and not loading:
             return f"Starting the engine… {elapsed}"
         if loading:
@@ -216,8 +223,13 @@ class EpisodePanes(Screen[None]):
         return "\n".join([*done, "Waiting for the first proposal…"])
 
     def _report_faults(self, snapshot: Snapshot) -> None:
+        """Tell faults, and what a model said about itself when it was loaded, once."""
         faults = snapshot.state.faults
         for fault in faults[self._faults :]:
             text = one_line(f"{fault.message}. {fault.remedy}" if fault.remedy else fault.message)
-            self.notify(text, severity="error" if fault.fatal else "warning", markup=False)
+            self.notify(text, severity="error" if fault.fatal else "warning", markup=False, timeout=10)
         self._faults = len(faults)
+        for item in snapshot.state.loading.values():
+            if item.notice and item.notice not in self._told:
+                self._told.add(item.notice)
+                self.notify(one_line(item.notice), severity="warning", markup=False, timeout=10)

@@ -323,7 +323,9 @@ def _run_line(run: RunSummary, now: float, width: int) -> Content:
     name = f"{started.environment} · {search_words(started.search)} · {len(started.tasks)} task" + "s" * (
         len(started.tasks) != 1
     )
-    score = f"score {number(finished.score_mean)}" if finished is not None else "unfinished"
+    score = "unfinished"
+    if finished is not None:
+        score = f"score {number(finished.score_mean)}" if finished.reason == "finished" else finished.reason
     models = one_line(f"  {started.policy}" + (f" + {started.reward}" if started.reward else ""))
     first = fit(name, max(4, width - cell_len(age) - 1)) + " " + age
     second = fit(models, max(4, width - cell_len(score) - 1)) + " " + score

@@ -48,10 +48,10 @@ class MoveScreen(ModalScreen[str | None]):
             yield Static(clean(self._observation, 600), markup=False, classes="seen")
             yield Static("Action", markup=False, classes="label")
             yield Input(placeholder="type an action, or pick one below", id="action", max_length=ACTION_LIMIT)
-            yield Static("Thought (may stay empty)", markup=False, classes="label")
-            yield Input(placeholder="why", id="thought", max_length=ACTION_LIMIT)
             yield Static(self._note, markup=False, classes="label", id="note")
             yield OptionList(*self._options(""), id="actions", markup=False)
+            yield Static("Thought (may stay empty)", markup=False, classes="label")
+            yield Input(placeholder="why", id="thought", max_length=ACTION_LIMIT)
 
     def on_mount(self) -> None:
         """Without any valid actions there is no list."""

@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from agentrm_tui.runs.state import RunState
 from agentrm_tui.search.settings import SearchSettings
-from agentrm_tui.terminal_text import clip, duration, one_line
+from agentrm_tui.terminal_text import clip, duration, number, one_line
 from agentrm_tui.ui.views import EpisodeView
 
 PANES: dict[str, str] = {
@@ -57,7 +57,7 @@ class TitleBar(Bar):
 
     def show(self, state: RunState, view: EpisodeView | None, replay: bool) -> None:
         """Name environment, task, search and models, as far as there is room."""
-        width = max(10, self.size.width - 2)
+        width = max(10, self.size.width)
         run = state.run
         if run is None:
             self.put(Content.assemble(("agentrm", "bold $accent"), ("  starting…", "$foreground 62%")))
@@ -73,12 +73,27 @@ class TitleBar(Bar):
             f"reward {one_line(run.reward, 60)}" if run.reward else "",
         ]
         left = "agentrm"
-        right = "  ".join(part for part in (place, "replay" if replay else "") if part)
-        body = clip(" · ".join(fact for fact in facts if fact), width - len(left) - len(right) - 4)
+        outcome = state.episodes[view.id].outcome if view is not None and view.id in state.episodes else None
+        score = f"score {number(outcome)}" if outcome is not None else ""
+        ends = [part for part in (place, score, "replay" if replay else "") if part]
+        while ends and sum(len(part) + 2 for part in ends) > width // 2:
+            ends.pop()
+        right = "  ".join(ends)
+        body = _fitting([fact for fact in facts if fact], width - len(left) - len(right) - 4)
         gap = " " * max(1, width - len(left) - 2 - cell_len(body) - cell_len(right))
         self.put(
             Content.assemble((left, "bold $accent"), ("  ", ""), (body, ""), (gap, ""), (right, "$foreground 62%"))
         )
+
+
+def _fitting(facts: list[str], width: int) -> str:
+    """As many facts as fit whole; a first one that is too long is cut."""
+    line = clip(facts[0], width)
+    for fact in facts[1:]:
+        if cell_len(line) + 3 + cell_len(fact) > width:
+            break
+        line += f" · {fact}"
+    return line
 
 
 class PaneTabs(Bar):
@@ -93,23 +108,36 @@ class PaneTabs(Bar):
 
     ALLOW_SELECT: ClassVar[bool] = False
 
+    _current = ""
+
     def show(self, current: str) -> None:
         """Mark the pane that is shown; it also stands in brackets, for screens without colours."""
+        self._current = current
         parts: list[tuple[str, str]] = []
-        for number, (pane, name) in enumerate(PANES.items(), 1):
-            text = f"[{number} {name}]" if pane == current else f" {number} {name} "
+        for pane, text in self._tabs().items():
             parts.append((text, "bold $accent" if pane == current else "$foreground 62%"))
             parts.append((" ", ""))
         self.put(Content.assemble(*parts))
 
+    def on_resize(self, event: Resize) -> None:
+        """Names are left out where there is no room for them."""
+        self.show(self._current)
+
     def on_click(self, event: Click) -> None:
         """Show the clicked pane."""
         left = 0
-        for number, (pane, name) in enumerate(PANES.items(), 1):
-            left += len(f" {number} {name} ") + 1
+        for pane, text in self._tabs().items():
+            left += len(text) + 1
             if event.x - 1 < left:
                 self.post_message(self.Picked(pane))
                 return
+
+    def _tabs(self) -> dict[str, str]:
+        """The text of each tab: number and name, or the number alone for all but the current one."""
+        named = {pane: f"{key} {name}" for key, (pane, name) in enumerate(PANES.items(), 1)}
+        roomy = sum(len(text) + 3 for text in named.values()) <= self.size.width
+        short = {pane: text if roomy or pane == self._current else text[:1] for pane, text in named.items()}
+        return {pane: f"[{text}]" if pane == self._current else f" {text} " for pane, text in short.items()}
 
 
 class Scrubber(Bar):
@@ -159,4 +187,4 @@ class Scrubber(Bar):
 
     def _room(self) -> int:
         left, right = self._ends()
-        return max(4, self.size.width - 2 - len(left) - len(right))
+        return max(4, self.size.width - len(left) - len(right))

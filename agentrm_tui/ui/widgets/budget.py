@@ -8,9 +8,10 @@ from textual.content import Content
 
 from agentrm_tui.runs.events import Ledger
 from agentrm_tui.runs.state import RunState
-from agentrm_tui.terminal_text import bar, clip, count, duration, one_line
+from agentrm_tui.terminal_text import bar, clip, count, duration, number, one_line
+from agentrm_tui.ui.event_words import event_words
 from agentrm_tui.ui.feed import Snapshot
-from agentrm_tui.ui.session import Session
+from agentrm_tui.ui.session import Session, waits_at_end
 from agentrm_tui.ui.widgets.bars import Bar
 
 PHASES: dict[str, tuple[str, str, str]] = {
@@ -20,6 +21,7 @@ PHASES: dict[str, tuple[str, str, str]] = {
     "paused": ("‖", "paused", "$warning"),
     "waiting": ("✎", "your turn", "$accent"),
     "finished": ("■", "finished", "$primary"),
+    "ended": ("■", "episode ended", "$success"),
     "failed": ("✗", "engine stopped", "$error"),
     "playing": ("▶", "playing", "$success"),
     "replay": ("‖", "replay", "$primary"),
@@ -41,7 +43,7 @@ class Budget(Bar):
 
     def show(self, activity: Activity, ledger: Ledger, elapsed: float, notice: str) -> None:
         """Draw both lines for the present width."""
-        width = max(10, self.size.width - 2)
+        width = max(10, self.size.width)
         self.put(Content("\n").join([_activity_line(activity, notice, width), _ledger_line(ledger, elapsed, width)]))
 
 
@@ -51,12 +53,16 @@ def activity(session: Session, snapshot: Snapshot) -> Activity:
     status = snapshot.status
     if session.replay:
         phase = "playing" if session.feed.playing else "replay"
-        return Activity(phase, f"speed {session.feed.speed:g}×")
+        event = session.feed.last_event
+        episode = snapshot.state.episodes.get(event.episode) if event is not None else None
+        return Activity(phase, event_words(event, episode) if event is not None else "the start of the recording")
     if phase == "finished":
         finished = snapshot.state.finished
-        return Activity(phase, f"mean score {finished.score_mean:.2f}" if finished else "")
+        return Activity(phase, f"mean score {number(finished.score_mean)}" if finished else "")
+    if waits_at_end(status):
+        return Activity("ended", "b goes back · e plays another move · space ends the run")
     if phase == "failed":
-        return Activity(phase, one_line(session.link.exit_notice() if session.link else "") + " · r starts it again")
+        return Activity(phase, "r starts it again · " + one_line(session.link.exit_notice() if session.link else ""))
     if status is None:
         loading = loading_words(snapshot.state)
         return Activity("loading" if loading else phase, loading or "the engine" * (phase == "starting"))
@@ -98,29 +104,30 @@ def _ledger_line(ledger: Ledger, elapsed: float, width: int) -> Content:
     policy = _tokens("policy", ledger.policy_tokens_computed, ledger.policy_tokens_unique)
     reward = _tokens("reward", ledger.reward_tokens_computed, ledger.reward_tokens_unique)
     computed = ledger.policy_tokens_computed + ledger.reward_tokens_computed
-    speed = f"{count(computed / ledger.seconds)} tok/s" if ledger.seconds > 0 else "– tok/s"
-    facts = [
-        duration(elapsed),
-        policy,
-        reward,
-        speed,
-        f"{count(ledger.env_steps)} env steps",
-        f"{count(ledger.requests)} requests",
-    ]
+    facts = [duration(elapsed), policy, reward]
+    if computed and ledger.seconds > 0:
+        facts.append(f"{count(computed / ledger.seconds)} tok/s")
+    facts += [_counted(ledger.env_steps, "env step"), _counted(ledger.requests, "request")]
     if ledger.policy_tokens_generated:
-        facts.append(f"{count(ledger.policy_tokens_generated)} sampled")
+        facts.append(f"{count(ledger.policy_tokens_generated)} tok sampled")
     if ledger.duplicates:
-        facts.append(f"{count(ledger.duplicates)} merged")
+        facts.append(f"{_counted(ledger.duplicates, 'equal sample')} merged")
     if ledger.dropped_observations:
         facts.insert(3, f"{count(ledger.dropped_observations)} observations dropped")
     line = facts[0]
-    for fact in facts[1:]:
+    for fact in filter(None, facts[1:]):
         if len(line) + 3 + len(fact) <= width:
             line += f" · {fact}"
     return Content.styled(line, "$foreground 62%")
 
 
 def _tokens(name: str, computed: int, unique: int) -> str:
-    """Tokens computed, and how many times each unique token was: 1.00× is perfect reuse."""
+    """Tokens computed, and how many times each unique token was: 1.00× is perfect reuse. Nothing without a model."""
+    if not computed:
+        return ""
     times = f" ({computed / unique:.2f}×)" if unique else ""
     return f"{name} {count(computed)} tok{times}"
+
+
+def _counted(amount: int, what: str) -> str:
+    return f"{count(amount)} {what}" + ("s" if amount != 1 else "")

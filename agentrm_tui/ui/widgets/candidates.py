@@ -11,7 +11,7 @@ from textual.geometry import Region
 from textual.message import Message
 
 from agentrm_tui.search.tree import NodeId
-from agentrm_tui.terminal_text import bar, fit, number, one_line, signed, wrap
+from agentrm_tui.terminal_text import bar, clean, fit, number, one_line, signed, wrap
 from agentrm_tui.ui.views import GLYPHS, HUMAN, CandidateView, EpisodeView, ValueRange, cut_words
 from agentrm_tui.ui.widgets.pane import CURSOR, Line, Pane, quiet
 
@@ -44,6 +44,8 @@ _COLUMNS = (
     Column("tokens", "tok", 4, 2),
     Column("beam", "beam", 4, 5),
 )
+_DETAIL_ROOM = 5
+"""Free lines from which on the reply at the cursor is shown below the table."""
 _THOUGHT_ROOM = 24
 """Cells from which on the thought is shown too."""
 
@@ -108,6 +110,9 @@ class Candidates(Pane):
                 cut_before = True
                 lines.append([(fit(f"╌╌ cut: {cut_words(row.why)} ", width), "$foreground 62%")])
             lines.append(self._line(row, columns, action_width, thought_width))
+        under = next((row for row in self.rows if row.node == self.cursor), None)
+        if under is not None and height - len(lines) >= _DETAIL_ROOM:
+            lines += _details(under, width, height - len(lines))
         return lines
 
     def action_cursor(self, by: int) -> None:
@@ -147,12 +152,26 @@ class Candidates(Pane):
         """The columns that fit beside an action of the length these rows have."""
         longest = max(cell_len(one_line(row.action, 80)) for row in self.rows)
         room = width - 4 - max(16, min(longest, width // 2))
-        kept = set()
+        kept = {}
         for column in sorted(_COLUMNS, key=lambda column: column.rank, reverse=True):
-            if column.width + 2 <= room and _has_data(column, self.rows):
+            if column.name == "reward" and column.width + 2 > room:
+                column = column._replace(width=6)  # the number without its bar
+            if column.width + 2 <= room and self._has_data(column):
                 room -= column.width + 2
-                kept.add(column.name)
-        return [column for column in _COLUMNS if column.name in kept]
+                kept[column.name] = column
+        return [kept[column.name] for column in _COLUMNS if column.name in kept]
+
+    def _has_data(self, column: Column) -> bool:
+        given = self.view.numbers if self.view is not None else frozenset()
+        match column.name:
+            case "mean" | "visits":
+                return "visits" in given
+            case "reward" | "margin":
+                return column.name in given
+            case "beam":
+                return len({row.beam for row in self.rows}) > 1
+            case _:
+                return True
 
     def _line(self, row: CandidateView, columns: list[Column], action_width: int, thought_width: int) -> Line:
         under = row.node == self.cursor and self.has_focus
@@ -187,32 +206,36 @@ def _shown(view: EpisodeView | None) -> tuple[object, ...]:
     return (view.candidates, view.focus, view.scale, view.title) if view is not None else ()
 
 
+def _details(row: CandidateView, width: int, height: int) -> list[Line]:
+    """Below a short table: the reply at the cursor in full, as far as there is room."""
+    rule = "─" * width
+    lines: list[Line] = [[], [(rule, "$foreground 20%")]]
+    texts = [("Thinks", row.thought, "italic"), ("Does", row.action or "(no action)", "bold")]
+    for name, text, style in [*texts, ("Sees", row.observation or "", "")]:
+        for index, line in enumerate(wrap(clean(text), max(8, width - 8)) if text else []):
+            lines.append([(f"{name if not index else '':<8}", "$foreground 62%"), (line, style)])
+    return lines[:height]
+
+
 def _heading(columns: list[Column], action_width: int, thought_width: int) -> Line:
     names = [("    " + fit("action", action_width), "$foreground 62%")]
     for column in columns:
-        right = column.name != "reward"
+        right = column.name != "reward" or column.width < _BAR
         names.append(("  " + fit(column.heading, column.width, right=right), "$foreground 62%"))
     if thought_width:
         names.append(("  " + fit("thought", thought_width), "$foreground 62%"))
     return names
 
 
-def _has_data(column: Column, rows: tuple[CandidateView, ...]) -> bool:
-    match column.name:
-        case "mean" | "visits":
-            return any(row.visits for row in rows)
-        case "beam":
-            return len({row.beam for row in rows}) > 1
-        case _:
-            return True
-
-
 def _cell(column: Column, row: CandidateView, scale: ValueRange, base: str) -> Line:
     """One cell: the reward as bar and number, everything else as text."""
     if column.name == "reward":
+        value = (fit(number(row.reward), 6, right=True), base)
+        if column.width < _BAR:
+            return [value]
         drawn = bar(scale.share(row.reward), _BAR)
         style = "$foreground 40%" if row.mark == "cut" else "$primary"
-        return [(drawn, f"{style} on $foreground 8%"), (fit(number(row.reward), 6, right=True), base)]
+        return [(drawn, f"{style} on $foreground 8%"), value]
     texts = {
         "margin": signed(row.margin),
         "logp": number(row.log_probability),

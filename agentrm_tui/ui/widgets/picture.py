@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -33,6 +34,7 @@ _TINT_STYLES = {
     "accent": "bold $accent",
 }
 _HIDDEN = "░"
+_STEP = re.compile(r"step \d+(/\d+)?")
 
 
 class PicturePane(Pane):
@@ -54,7 +56,9 @@ class PicturePane(Pane):
         if view is None:
             return quiet("\n".join(wrap("The goal appears when the first episode starts.", width)))
         goal, rest = self._goal(view, width), self._observation(view, width)
-        picture = picture_lines(decode_picture(view.picture), width, height - len(goal) - len(rest) - 2)
+        drawn = decode_picture(view.picture)
+        drawn = drawn._replace(caption=_news(drawn.caption, view.start.goal))
+        picture = picture_lines(drawn, width, height - len(goal) - len(rest) - 2)
         picture_width = max((_line_width(line) for line in picture), default=0)
         aside = width - picture_width - 3
         if picture and aside >= 30:
@@ -98,12 +102,20 @@ def picture_lines(picture: Picture, width: int, height: int) -> list[Line]:
     return lines
 
 
+def _news(caption: str, goal: str) -> str:
+    """What a caption tells besides the goal and the step, which stand around the picture anyway."""
+    parts = [part for part in one_line(caption).split(" · ") if not _STEP.fullmatch(part)]
+    return " · ".join(part for part in parts if part.casefold().strip(". ") != goal.casefold().strip(". "))
+
+
 def _piece(cell: Cell, across: int, middle: bool) -> tuple[str, str]:
     """One line of a cell: solid glyphs fill it, others stand in its middle."""
     glyph = cell.glyph if cell_len(cell.glyph) == 1 and cell.glyph.isprintable() else "?"
     if cell.role == "hidden" and glyph == " ":
         glyph = _HIDDEN
     style = _TINT_STYLES.get(cell.tint) or _ROLE_STYLES.get(cell.role, "")
+    if cell.role == "wall" and glyph == "#":
+        glyph = "█"
     if glyph in "█▓▒░─":
         return (glyph * across, style)
     if across > 2 and cell.role in ("agent", "goal", "object", "door") and glyph != " ":

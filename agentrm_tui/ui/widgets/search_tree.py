@@ -62,7 +62,8 @@ class SearchTree(Pane):
             self._by_hand, self._top, self._top_by_hand, self.cursor = {}, ROOT, False, ROOT
             self._drawn = {}
         rewound = f", {view.abandoned} abandoned" if view is not None and view.abandoned else ""
-        self.set_note(f"{len(view.tree) - 1:,} nodes{rewound}" if view is not None else "")
+        nodes = len(view.tree) - 1 if view is not None else 0
+        self.set_note(f"{nodes:,} node{'s' * (nodes != 1)}{rewound}" if view is not None else "")
         self.redraw()
 
     def reveal(self, node: NodeId) -> None:

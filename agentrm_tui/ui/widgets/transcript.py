@@ -21,13 +21,13 @@ class Transcript(Pane):
 
     def show(self, view: EpisodeView | None, selected: bool) -> None:
         """Show the path of a view; the title tells whether a person selected it."""
+        self.set_title(self.TITLE, "" if view is None else "selected path" if selected else "best path")
         if view is not None and self.view is not None and view.transcript == self.view.transcript:
             self.view = view
             return
         before, self.view = self.view, view
         same_path = before is not None and view is not None and before.path == view.path[: len(before.path)]
-        self._at_end = self.is_vertical_scroll_end or not same_path
-        self.set_title(self.TITLE, "" if view is None else "selected path" if selected else "best path")
+        self._at_end = self.is_vertical_scroll_end or not same_path or not self.size.height
         self.redraw()
 
     def redraw(self) -> None:
@@ -44,7 +44,7 @@ class Transcript(Pane):
         for turn in self.view.transcript:
             if lines:
                 lines.append([])
-            lines.extend(_first(turn, self.view, width) if turn.step == 0 else _block(turn, width))
+            lines.extend(_first(turn, self.view, width - 1) if turn.step == 0 else _block(turn, width - 1))
         return lines
 
 

@@ -20,8 +20,13 @@ class ValuePlot(Pane):
     values: tuple[StepValue, ...] = ()
     scale: ValueRange = ValueRange()
 
-    def show(self, view: EpisodeView | None) -> None:
-        """Plot the values of a view."""
+    judged: bool = True
+
+    def show(self, view: EpisodeView | None, judged: bool) -> None:
+        """Plot the values of a view; `judged` tells whether this search has any."""
+        if judged != self.judged:
+            self.judged = judged
+            self.redraw()
         values = view.values if view is not None else ()
         scale = view.scale if view is not None else ValueRange()
         if (values, scale) == (self.values, self.scale) and values:
@@ -32,7 +37,10 @@ class ValuePlot(Pane):
     def draw(self, width: int, height: int) -> list[Line]:
         """Axis, plot and legend."""
         if not any(step.value is not None for step in self.values):
-            return quiet("\n".join(wrap("The reward model's value of each step on the path appears here.", width)))
+            words = "The reward model's value of each step on the path appears here."
+            if not self.judged:
+                words = "Greedy search follows the policy alone: nothing is judged, so there are no values."
+            return quiet("\n".join(wrap(words, width)))
         rows, label = max(3, height - 3), 5
         grid = plot(self.values, self.scale, max(8, width - label - 1), rows)
         middle = (self.scale.low + self.scale.high) / 2
