@@ -96,6 +96,7 @@ class SftSection(_Section, frozen=True, kw_only=True):
         weight_decay: Of matrices, not of norms.
         warmup: Share of the budget in which the rate rises.
         clip: Largest norm of the gradient.
+        optimiser: `adamw`, or `muon` for the matrices of the layers and AdamW for the rest.
         tokens_per_step: Tokens of one optimiser step.
         max_tokens: Budget in tokens; 0 for none.
         max_minutes: Budget in minutes of training; 0 for none. The schedule follows whichever budget is nearer.
@@ -117,6 +118,7 @@ class SftSection(_Section, frozen=True, kw_only=True):
     weight_decay: Annotated[float, Meta(ge=0)] = 0.05
     warmup: Share = 0.03
     clip: Rate = 1.0
+    optimiser: Literal["adamw", "muon"] = "adamw"
     tokens_per_step: Positive = 2_000
     max_tokens: Count = 0
     max_minutes: Minutes = 0.0
@@ -196,7 +198,7 @@ class FitSection(_Section, frozen=True, kw_only=True):
         prompt: Which instruction it is given (the paper's has a short one of its own).
         learning_rate: Peak of the cosine (paper: 1e-5 for an 8B model).
         head_rate: Factor of the head's learning rate.
-        weight_decay, warmup, clip, bf16, checkpoint_minutes: As in behaviour cloning.
+        weight_decay, warmup, clip, optimiser, bf16, checkpoint_minutes: As in behaviour cloning.
         tokens_per_step: Packed tokens of one step.
         tree_tokens: Larger trees are cut into sub-trees of about this many tokens, which repeat their trunk.
         epochs: Passes over the labels at most.
@@ -211,6 +213,7 @@ class FitSection(_Section, frozen=True, kw_only=True):
     weight_decay: Annotated[float, Meta(ge=0)] = 0.05
     warmup: Share = 0.05
     clip: Rate = 1.0
+    optimiser: Literal["adamw", "muon"] = "adamw"
     bf16: bool = True
     tokens_per_step: Positive = 5_000
     tree_tokens: Positive = 1_500

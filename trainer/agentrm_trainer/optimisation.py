@@ -38,6 +38,11 @@ class OptimiserSettings(Protocol):
         """Largest norm of the gradient."""
         ...
 
+    @property
+    def optimiser(self) -> str:
+        """`adamw`, or `muon` for the matrices of the layers and AdamW for the rest."""
+        ...
+
 
 class Budget(msgspec.Struct, frozen=True):
     """How far training may go; 0 stands for no limit, and one of the three must be given."""
@@ -66,17 +71,46 @@ class Trainer:
         self.model = model
         self._settings = settings
         groups: dict[tuple[float, float], list[Tensor]] = {}
+        matrices: list[Tensor] = []
         for name, parameter in model.named_parameters():
-            decay = settings.weight_decay if parameter.ndim > 1 else 0.0
             speed = factor if fast and name.startswith(fast) else 1.0
+            if settings.optimiser == "muon" and parameter.ndim == 2 and ".layers." in name and speed == 1.0:
+                matrices.append(parameter)
+                continue
+            decay = settings.weight_decay if parameter.ndim > 1 else 0.0
             groups.setdefault((decay, speed), []).append(parameter)
         self._speeds = [speed for _, speed in groups]
-        self.optimiser = torch.optim.AdamW(
+        self._adamw = torch.optim.AdamW(
             [{"params": members, "weight_decay": decay} for (decay, _), members in groups.items()],
             lr=settings.learning_rate,
             betas=(0.9, 0.95),
             fused=True,
         )
+        # Scaled so that its updates are as large as AdamW's: one rate serves both (Liu et al., arXiv 2502.16982).
+        self._muon: torch.optim.Optimizer | None = (
+            torch.optim.Muon(
+                matrices,
+                lr=settings.learning_rate,
+                weight_decay=settings.weight_decay,
+                adjust_lr_fn="match_rms_adamw",
+            )
+            if matrices
+            else None
+        )
+
+    def moments(self, parameter: Tensor) -> dict[str, Tensor]:
+        """What the optimiser remembers of a parameter."""
+        state: dict[str, Tensor] = self._owner(parameter).state.get(parameter, {})
+        return state
+
+    def remember(self, parameter: Tensor, moments: dict[str, Tensor]) -> None:
+        """Give a parameter its moments back."""
+        self._owner(parameter).state[parameter] = moments
+
+    def _owner(self, parameter: Tensor) -> torch.optim.Optimizer:
+        if self._muon is not None and any(parameter is one for one in self._muon.param_groups[0]["params"]):
+            return self._muon
+        return self._adamw
 
     def step(self, loss: Tensor, share: float) -> float:
         """Take one optimiser step at this share of the budget and return the loss.
@@ -90,10 +124,13 @@ class Trainer:
         if not (math.isfinite(value) and math.isfinite(float(norm))):
             raise DivergedError(f"the loss is {value}, its gradient's norm {float(norm)}", "Lower the learning rate.")
         rate = self._settings.learning_rate * rate_factor(share, self._settings.warmup)
-        for group, speed in zip(self.optimiser.param_groups, self._speeds, strict=True):
+        for group, speed in zip(self._adamw.param_groups, self._speeds, strict=True):
             group["lr"] = rate * speed
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        self._adamw.step()
+        if self._muon is not None:
+            self._muon.param_groups[0]["lr"] = rate
+            self._muon.step()
+        self.model.zero_grad(set_to_none=True)
         return value
 
 
@@ -120,7 +157,7 @@ def save_checkpoint(folder: Path, trainer: Trainer, state: Any) -> None:
     moments = {
         f"{name}/{key}": value.detach().contiguous()
         for name, tensor in trainer.model.named_parameters()
-        for key, value in trainer.optimiser.state.get(tensor, {}).items()
+        for key, value in trainer.moments(tensor).items()
     }
     save_file(weights, new / "model.safetensors")
     save_file(moments, new / "optimizer.safetensors")
@@ -147,5 +184,5 @@ def load_checkpoint(folder: Path, trainer: Trainer, kind: Any) -> Any:
             tensor.copy_(weights[name])
             found = {key.rpartition("/")[2]: value for key, value in moments.items() if key.rpartition("/")[0] == name}
             if found:
-                trainer.optimiser.state[tensor] = found
+                trainer.remember(tensor, found)
     return state

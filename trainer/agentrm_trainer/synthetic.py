@@ -29,15 +29,13 @@ def action_words(trajectories: Sequence[Trajectory], most: int = 400) -> tuple[s
 
 
 def copy_conversation(words: Sequence[str], rng: random.Random) -> Conversation:
-    """One conversation of two to four questions about a list of names: repeat, look up, or say what comes next."""
+    """One conversation of two to four requests about a list of names: repeat one or all, look up, or what follows."""
     names = [_name(words, rng) for _ in range(rng.randint(3, 7))]
     places = rng.sample(range(1, 100), len(names))
     listing = "; ".join(f"{place}: {name}" for place, name in zip(places, names, strict=True))
     messages = [Message("system", "List. Actions: say NAME.")]
     for number in range(rng.randint(2, 4)):
-        index = rng.randrange(len(names))
-        question, thought = _question(rng.randrange(3), index, names, places)
-        wanted = names[(index + 1) % len(names)] if question.startswith("What follows") else names[index]
+        question, thought, wanted = _request(rng.randrange(4), rng.randrange(len(names)), names, places)
         messages.append(Message("user", f"{listing}. {question}" if number == 0 else question))
         messages.append(Message("assistant", format_reply(thought, f"say {wanted}")))
     return tuple(messages)
@@ -50,11 +48,15 @@ def _name(words: Sequence[str], rng: random.Random) -> str:
     return " ".join(parts)
 
 
-def _question(kind: int, index: int, names: Sequence[str], places: Sequence[int]) -> tuple[str, str]:
+def _request(kind: int, index: int, names: Sequence[str], places: Sequence[int]) -> tuple[str, str, str]:
+    """Question, thought and answer; a thought quotes the list, so that the next word is the one that stood there."""
+    place, name, following = places[index], names[index], (index + 1) % len(names)
     match kind:
         case 0:
-            return f"What is at {places[index]}?", f"I look for {places[index]}."
+            return f"What is at {place}?", f"{place}: {name}", name
         case 1:
-            return f"What follows {names[index]}?", f"I look after {names[index]}."
+            return f"What follows {name}?", f"{name}; {places[following]}: {names[following]}", names[following]
+        case 2:
+            return f"Repeat {name}.", "I repeat it.", name
         case _:
-            return f"Repeat {names[index]}.", "I repeat it."
+            return "Repeat all.", "I repeat all.", "; ".join(names)
