@@ -163,6 +163,34 @@ def test_branches_of_ragged_prompts_equal_whole_sequences() -> None:
     assert cached.computed <= computed + len(written)  # at most the last token of each again
 
 
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=25, deadline=None)
+def test_branches_that_agree_are_written_once_and_fork_anywhere(seed: int) -> None:
+    draw = random.Random(seed)
+    cached, plain = backends()
+    prompts = random_tree(seed, 3, 20)
+    counts = [draw.randint(1, 6) for _ in prompts]
+    decoding = cached.decode(prompts, counts, [8] * 3)
+    prompt_of = [prompt for prompt, count in zip(prompts, counts, strict=True) for _ in range(count)]
+    written: list[list[int]] = [[] for _ in prompt_of]
+    live = list(range(len(prompt_of)))
+    before, nodes = cached.computed, set[tuple[int, ...]]()
+    for _ in range(8):
+        live = [branch for branch in live if draw.random() < 0.9]
+        if not live:
+            break
+        for branch in live:
+            written[branch].append(draw.choice((5, 6)) if draw.random() < 0.4 else 5)
+            nodes.add((id(prompt_of[branch]), *written[branch]))
+        outputs = decoding.step(live, [written[branch][-1] for branch in live])
+        expected = plain.outputs([prompt_of[branch] + written[branch] for branch in live])
+        assert torch.allclose(outputs, expected, atol=1e-4, rtol=0)
+    assert cached.computed - before == len(nodes)
+    decoding.close()
+    whole = [prompt + ids for prompt, ids in zip(prompt_of, written, strict=True)]
+    assert_same(cached, plain, whole)
+
+
 def ask(chat: Conversation, n: int, node: str, max_tokens: int = 10, temperature: float = 1.0) -> ProposeRequest:
     return ProposeRequest(chat, n, Decoding(temperature, 1.0, max_tokens), NoiseKey(1, "task", node))
 

@@ -1,7 +1,8 @@
 """Growing branches: one row for each prompt, in which all its branches lie side by side.
 
 A row holds the prompt's states once, gathered from the pool, and behind them the tokens of all its branches; a mask
-says which of them a branch sees. Prompts of similar length share a batch, so that little is padded.
+says which of them a branch sees. A branch that forks sees what its source saw, so common beginnings are there once.
+Prompts of similar length share a batch, so that little is padded.
 """
 
 from __future__ import annotations
@@ -35,6 +36,11 @@ class BranchRow:
         self.tokens: list[list[int]] = [[] for _ in range(count)]
         self.columns: list[list[int]] = [[] for _ in range(count)]
         self.next_column = prompt.end
+
+    def fork(self, source: int, branch: int) -> None:
+        """Let a branch that was not fed yet begin with what its source was fed."""
+        self.tokens[branch] = list(self.tokens[source])
+        self.columns[branch] = list(self.columns[source])
 
 
 class Fed(NamedTuple):
@@ -81,6 +87,11 @@ class BranchBatch:
             self._seen[index, :, : row.prompt.end] = True
         self._mask: Tensor | None = None
         self._step: _Step | None = None
+
+    def fork(self, row: int, source: int, branch: int) -> None:
+        """Let a branch of a row go on from another one; it was not fed yet."""
+        self.rows[row].fork(source, branch)
+        self._seen[row, branch] = self._seen[row, source]
 
     def feed(self, fed: Sequence[Fed]) -> list[int]:
         """Take the tokens of the next pass; gives their positions in their sequences."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentrm_models.prefix_cache.branches import BranchBatch, BranchRow, Fed
 from agentrm_models.prefix_cache.kv_pool import CacheFullError, KVPool
@@ -176,8 +176,24 @@ class CachedBackend:
                 node.hidden = state
 
 
+class _Writing(NamedTuple):
+    """What one place of a row is fed in a step, and for whom.
+
+    Attributes:
+        source: The place from which this one forks first; itself where it goes on.
+        wanted: Where the outputs belong in the step's result.
+    """
+
+    place: int
+    source: int
+    token: int
+    wanted: list[int]
+
+
 class CachedDecoding:
     """Branches after prompts held by the trie; what they were fed goes into the trie when they end.
+
+    Branches of a prompt that agree so far are written once, in one place of its row, and fork where they differ.
 
     Args:
         holding: The open block that keeps the prompts' states.
@@ -192,6 +208,7 @@ class CachedDecoding:
         self._whole = True
         rows = [BranchRow(prompt, count) for prompt, count in zip(prompts, counts, strict=True)]
         self._home = [(row, branch) for row, count in zip(rows, counts, strict=True) for branch in range(count)]
+        self._place = [0] * len(self._home)
         self._batches = [backend.branch_batch(batch) for batch in _alike(rows)]
         self.first = backend.head_of(prompts)
 
@@ -200,28 +217,30 @@ class CachedDecoding:
         import torch
 
         self._whole = False
-        fed: dict[int, list[tuple[int, int, int]]] = {id(row): [] for batch in self._batches for row in batch.rows}
-        for index, (branch, token) in enumerate(zip(rows, tokens, strict=True)):
-            home, number = self._home[branch]
-            fed[id(home)].append((number, token, index))
-        self._leave_out_ended(fed)
-        order: list[int] = []
+        writings = self._writings(rows, tokens)
+        self._leave_out_ended(writings)
+        result_of = [0] * len(rows)
         ids: list[int] = []
         positions: list[int] = []
         parts: list[tuple[slice, BranchBatch]] = []
         for batch in self._batches:
-            given = [(k, *one) for k, row in enumerate(batch.rows) for one in fed[id(row)]]
-            positions += batch.feed([Fed(row, branch, token) for row, branch, token, _ in given])
-            parts.append((slice(len(ids), len(ids) + len(given)), batch))
-            ids += [token for _, _, token, _ in given]
-            order += [index for _, _, _, index in given]
+            first = len(ids)
+            fed: list[Fed] = []
+            for number, row in enumerate(batch.rows):
+                for place, source, token, wanted in writings.get(id(row), ()):
+                    if source != place:
+                        batch.fork(number, source, place)
+                    for index in wanted:
+                        result_of[index] = len(ids)
+                    ids.append(token)
+                    fed.append(Fed(number, place, token))
+            positions += batch.feed(fed)
+            parts.append((slice(first, len(ids)), batch))
         outputs = self._backend.step(ids, positions, BranchPass(parts))
         self._whole = True
-        if order == list(range(len(order))):
+        if result_of == list(range(len(ids))):
             return outputs
-        back = torch.empty(len(order), dtype=torch.long)
-        back[torch.tensor(order)] = torch.arange(len(order))
-        return outputs.index_select(0, back.to(outputs.device))
+        return outputs.index_select(0, torch.tensor(result_of, device=outputs.device))
 
     def close(self) -> None:
         """Keep what was fed, as far as the cache has room, and let the prompts go."""
@@ -233,13 +252,35 @@ class CachedDecoding:
             self._batches = []
             self._holding.__exit__(None, None, None)
 
-    def _leave_out_ended(self, fed: dict[int, list[tuple[int, int, int]]]) -> None:
+    def _writings(self, rows: Rows, tokens: Rows) -> dict[int, list[_Writing]]:
+        """What each row is fed: branches at one place that get the same token stay together.
+
+        A place is named after the branch that keeps it, so a branch that leaves another's place finds its own free.
+        """
+        together: dict[tuple[int, int], dict[int, list[int]]] = {}
+        for index, (branch, token) in enumerate(zip(rows, tokens, strict=True)):
+            groups = together.setdefault((id(self._home[branch][0]), self._place[branch]), {})
+            groups.setdefault(token, []).append(index)
+        found: dict[int, list[_Writing]] = {}
+        for (row, place), groups in together.items():
+            numbers = {token: [self._home[rows[index]][1] for index in group] for token, group in groups.items()}
+            staying = next((token for token, here in numbers.items() if place in here), next(iter(groups)))
+            for token, group in groups.items():
+                to = place if token == staying else min(numbers[token])
+                for index in group:
+                    self._place[rows[index]] = to
+                found.setdefault(row, []).append(_Writing(to, place, token, group))
+        for writings in found.values():
+            writings.sort(key=lambda writing: writing.place)
+        return found
+
+    def _leave_out_ended(self, writings: dict[int, list[_Writing]]) -> None:
         """Drop rows all of whose branches have ended, once they are half of their batch."""
         batches = []
         for batch in self._batches:
-            live = [k for k, row in enumerate(batch.rows) if fed[id(row)]]
+            live = [k for k, row in enumerate(batch.rows) if id(row) in writings]
             if 2 * len(live) <= len(batch.rows):
-                self._backend.keep(batch, [k for k, row in enumerate(batch.rows) if not fed[id(row)]])
+                self._backend.keep(batch, [k for k, row in enumerate(batch.rows) if id(row) not in writings])
                 if not live:
                     continue
                 batch.keep(live)
