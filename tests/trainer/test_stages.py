@@ -114,14 +114,16 @@ class FakeStop:
         return self._function(*args, **options)
 
 
-def test_sft_gives_the_same_weights_after_an_interruption(make_workspace, monkeypatch):
-    whole = stages_until(make_workspace("whole"), collect, sft)
-    workspace = stages_until(make_workspace(), collect)
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_sft_gives_the_same_weights_after_an_interruption(make_workspace, monkeypatch, optimiser):
+    section = {"optimiser": optimiser}
+    whole = stages_until(make_workspace("whole", sft=section), collect, sft)
+    workspace = stages_until(make_workspace(sft=section), collect)
     monkeypatch.setattr(sft_module, "cloning_loss", FakeStop(workspace, sft_module.cloning_loss, 5))
     with pytest.raises(InterruptedRun):
         sft(workspace)
     assert not (workspace.folder("sft") / "done.json").exists()
-    sft(make_workspace(resume=True))
+    sft(make_workspace(resume=True, sft=section))
     one = load_file(whole.folder("sft") / "policy" / "model.safetensors")
     other = load_file(workspace.folder("sft") / "policy" / "model.safetensors")
     assert one.keys() == other.keys()
