@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,9 +83,11 @@ def _run(
     from agentrm_trainer.config_check import check_config
     from agentrm_trainer.config_file import load_config
     from agentrm_trainer.pipeline import describe, run_pipeline, run_stage
+    from agentrm_trainer.processes import launched_first, refuse_processes
     from agentrm_trainer.progress import make_display
     from agentrm_trainer.workspace import Workspace
 
+    refuse_processes(stage or "pipeline")
     config = load_config(source, overrides)
     check_config(config)
     workspace = Workspace(config, out or Path("runs-out") / config.name, make_display(), resume)
@@ -95,7 +98,7 @@ def _run(
         click.echo(yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False, allow_unicode=True).rstrip())
         click.echo(describe(workspace))
         return
-    with workspace.locked(), workspace.catching_signals():
+    with workspace.locked() if launched_first() else nullcontext(), workspace.catching_signals():
         if stage is None:
             run_pipeline(workspace)
         else:

@@ -18,6 +18,7 @@ from agentrm_trainer.config import FitSection, digest_of
 from agentrm_trainer.judged import JudgedGroup, pair_accuracy
 from agentrm_trainer.label import read_labelled_trees
 from agentrm_trainer.optimisation import Budget, Trainer, autocast, load_checkpoint, save_checkpoint
+from agentrm_trainer.processes import Processes
 from agentrm_trainer.reports.cards import reward_card
 from agentrm_trainer.reward_data import judged_pieces, tree_pieces
 from agentrm_trainer.tokenizer import load_tokenizer
@@ -53,23 +54,25 @@ def fit(workspace: Workspace) -> None:
     config = workspace.config
     upstream = workspace.done("label").digest
     folder = workspace.stage("fit", digest_of(upstream, config.fit, config.seed))
-    if folder.open(workspace.resume):
+    processes = Processes(config.device)
+    if processes.open(workspace, folder):
         return
     torch.set_num_threads(config.threads)
-    FitRun(workspace, folder).run()
+    FitRun(workspace, folder, processes).run()
 
 
 class FitRun:
     """One sitting of fitting."""
 
-    def __init__(self, workspace: Workspace, folder: StageFolder) -> None:
+    def __init__(self, workspace: Workspace, folder: StageFolder, processes: Processes) -> None:
         self._workspace, self._folder, self._section = workspace, folder, workspace.config.fit
+        self._processes = processes
         config = workspace.config
         policy = workspace.folder("sft") / "policy"
         self._tokenizer = load_tokenizer(policy)
-        model = prepare_for_training(new_reward_model(policy, self._tokenizer, config.seed), config.device)
+        model = prepare_for_training(new_reward_model(policy, self._tokenizer, config.seed), processes.device)
         self._context = int(model.config.max_position_embeddings)
-        self._trainer = Trainer(model, self._section, "score", self._section.head_rate)
+        self._trainer = Trainer(model, self._section, processes, "score", self._section.head_rate)
         self._state = load_checkpoint(folder.path / "checkpoint", self._trainer, FitState) or FitState()
         trees = read_labelled_trees(workspace.folder("label") / "trees.jsonl")
         self._trees = len(trees)
@@ -85,9 +88,11 @@ class FitRun:
                 order = self._order(state.epoch)
                 plan = list(batches(self._pieces, self._section.tokens_per_step, order))
                 while state.batch < len(plan):
-                    share = self._share(len(plan))
+                    share, stopping = self._processes.agree(self._share(len(plan)), self._workspace.stopping)
                     if share >= 1:
                         break
+                    if stopping:
+                        self._workspace.stop()
                     self._evaluate_if_due(share)
                     self._step(plan[state.batch], share)
                     task.update(share, f"loss {state.loss:.4f}, {state.tokens / 1e6:.2f}M tokens")
@@ -95,7 +100,7 @@ class FitRun:
                         self._save()
                         last_save = self._folder.minutes
                         self._workspace.check_stop()
-                if self._share(len(plan)) >= 1:
+                if self._processes.agree(self._share(len(plan)))[0] >= 1:
                     break
                 state.epoch, state.batch = state.epoch + 1, 0
             task.update(1.0)
@@ -112,8 +117,13 @@ class FitRun:
 
     def _step(self, pieces: Sequence[Piece], share: float) -> None:
         state = self._state
-        packed = pack_pieces(pieces)
-        loss = regression_loss(self._trainer.model, packed, self._section, self._workspace.config.device)
+        packed, total = pack_pieces(pieces), 0.0
+        if self._processes.count > 1:
+            total = float(packed.weights.sum())
+        loss = torch.zeros((), device=self._processes.device)
+        if share_of := self._processes.share(pieces):
+            own = pack_pieces(share_of) if self._processes.count > 1 else packed
+            loss = regression_loss(self._trainer.model, own, self._section, self._processes.device, total)
         value = self._trainer.step(loss, share)
         state.step += 1
         state.batch += 1
@@ -135,7 +145,9 @@ class FitRun:
         state.next_evaluation += 1 / self._section.evaluations
 
     def _evaluate(self) -> None:
-        figures = self._dev.measure(self._trainer.model, self._workspace.config.device)
+        if not self._processes.first:
+            return
+        figures = self._dev.measure(self._trainer.model, self._processes.device)
         self._state.evaluations.append({"tokens": self._state.tokens, **figures})
         self._folder.log(evaluation=True, tokens=self._state.tokens, **figures)
         shown = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in figures.items())
@@ -145,6 +157,8 @@ class FitRun:
             self._save_model()
 
     def _save(self) -> None:
+        if not self._processes.first:
+            return
         save_checkpoint(self._folder.path / "checkpoint", self._trainer, self._state)
         self._folder.save_clock()
 
@@ -164,6 +178,8 @@ class FitRun:
         save_model(self._folder.path / "reward", self._trainer.model, self._tokenizer, self._section.prompt, card)
 
     def _finish(self) -> None:
+        if not self._processes.first:
+            return
         self._save()
         self._log(1.0)
         if self._dev.empty:
@@ -228,17 +244,23 @@ def packed_values(model: Any, packed: PackedTrees, device: str, bf16: bool) -> T
     return values
 
 
-def regression_loss(model: Any, packed: PackedTrees, section: FitSection, device: str) -> Tensor:
-    """Weighted mean squared error, plus the ranking loss of siblings where it is asked for."""
+def regression_loss(model: Any, packed: PackedTrees, section: FitSection, device: str, total: float = 0.0) -> Tensor:
+    """Weighted mean squared error, plus the ranking loss of siblings where it is asked for.
+
+    Args:
+        total: Weight to divide the errors by, where these states are a share of a batch; 0 stands for their own.
+            Ranking pairs are those within the share; their mean counts by the share's part of the weight.
+    """
     values = packed_values(model, packed, device, section.bf16)
     targets, weights = packed.targets.to(device), packed.weights.to(device)
-    loss = (weights * (values - targets) ** 2).sum() / weights.sum()
+    loss = (weights * (values - targets) ** 2).sum() / (total or weights.sum())
     if section.ranking and len(packed.pairs):
         better, worse = packed.pairs.to(device).unbind(1)
         margin = (values[better] - values[worse]) / RANKING_SCALE
         pair_weights = torch.minimum(weights[better], weights[worse])
         ranking = (pair_weights * F.softplus(-margin)).sum() / pair_weights.sum() * RANKING_SCALE
-        loss = loss + section.ranking * ranking
+        part = float(weights.sum()) / total if total else 1.0
+        loss = loss + section.ranking * part * ranking
     return loss
 
 

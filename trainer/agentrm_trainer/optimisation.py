@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from agentrm_models.errors import DivergedError
+from agentrm_trainer.processes import Processes
 from agentrm_trainer.workspace import read_json, replace_folder, write_json
 
 
@@ -63,12 +64,21 @@ class Trainer:
     Args:
         model: The model to train.
         settings: Rates, decay, clipping.
+        processes: Those that train the model together.
         fast: Names of parameters (by prefix) whose rate is multiplied.
         factor: By how much.
     """
 
-    def __init__(self, model: nn.Module, settings: OptimiserSettings, fast: str = "", factor: float = 1.0) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: OptimiserSettings,
+        processes: Processes,
+        fast: str = "",
+        factor: float = 1.0,
+    ) -> None:
         self.model = model
+        self._processes = processes
         self._settings = settings
         groups: dict[tuple[float, float], list[Tensor]] = {}
         matrices: list[Tensor] = []
@@ -113,14 +123,15 @@ class Trainer:
         return self._adamw
 
     def step(self, loss: Tensor, share: float) -> float:
-        """Take one optimiser step at this share of the budget and return the loss.
+        """Take one optimiser step at this share of the budget and return the loss, summed over all processes.
 
         Raises:
             DivergedError: The loss or the gradient is not finite.
         """
-        loss.backward()  # type: ignore[no-untyped-call]
+        if loss.requires_grad:
+            loss.backward()  # type: ignore[no-untyped-call]
+        value = self._processes.add_up(self.model.parameters(), loss)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self._settings.clip)
-        value = float(loss.detach())
         if not (math.isfinite(value) and math.isfinite(float(norm))):
             raise DivergedError(f"the loss is {value}, its gradient's norm {float(norm)}", "Lower the learning rate.")
         rate = self._settings.learning_rate * rate_factor(share, self._settings.warmup)

@@ -119,6 +119,23 @@ class _RichTask:
         self._bar.update(TaskID(self._number), completed=share, note=note)
 
 
+class MutedDisplay:
+    """Shows nothing: for processes beside the one that speaks."""
+
+    def say(self, line: str) -> None:
+        """Say nothing."""
+
+    @contextmanager
+    def task(self, name: str) -> Iterator[Task]:
+        """A piece of work that nobody watches."""
+        yield _MutedTask()
+
+
+class _MutedTask:
+    def update(self, share: float, note: str = "") -> None:
+        """Show nothing."""
+
+
 def make_display() -> Display:
     """A bar on a terminal, plain lines otherwise."""
     return RichDisplay() if sys.stderr.isatty() else PlainDisplay()

@@ -21,6 +21,7 @@ from agentrm_trainer.examples import Example, ExampleStream, StreamPosition, enc
 from agentrm_trainer.optimisation import Budget, Trainer, autocast, load_checkpoint, save_checkpoint
 from agentrm_trainer.packed_attention import Sequences
 from agentrm_trainer.probe import probe_greedy
+from agentrm_trainer.processes import Processes
 from agentrm_trainer.reports.cards import policy_card
 from agentrm_trainer.synthetic import action_words
 from agentrm_trainer.tokenizer import load_tokenizer, train_tokenizer
@@ -48,26 +49,31 @@ def sft(workspace: Workspace) -> None:
     config = workspace.config
     upstream = workspace.done("collect").digest
     folder = workspace.stage("sft", digest_of(upstream, config.tokenizer, config.model, config.sft, config.seed))
-    if folder.open(workspace.resume):
+    processes = Processes(config.device)
+    if processes.open(workspace, folder):
         return
     torch.set_num_threads(config.threads)
-    SftRun(workspace, folder).run()
+    SftRun(workspace, folder, processes).run()
 
 
 class SftRun:
     """One sitting of behaviour cloning."""
 
-    def __init__(self, workspace: Workspace, folder: StageFolder) -> None:
+    def __init__(self, workspace: Workspace, folder: StageFolder, processes: Processes) -> None:
         self._workspace, self._folder, self._config = workspace, folder, workspace.config
+        self._processes = processes
         section = self._config.sft
         self._budget = Budget(section.max_tokens, section.max_minutes, section.max_epochs)
         if self._budget == Budget():
             raise UsageError("sft: no budget", "Set sft.max_tokens, sft.max_minutes or sft.max_epochs.")
         collected = workspace.folder("collect")
         trajectories = read_trajectories(collected / "train.jsonl")
+        if processes.first:
+            _tokenizer(self._config, folder.path, trajectories)
+        processes.wait()
         self._tokenizer = _tokenizer(self._config, folder.path, trajectories)
         model = _model(self._config, self._tokenizer)
-        self._trainer = Trainer(prepare_for_training(model, self._config.device), section)
+        self._trainer = Trainer(prepare_for_training(model, processes.device), section, processes)
         self._state = load_checkpoint(folder.path / "checkpoint", self._trainer, SftState) or SftState(
             next_probe=section.probe_tokens
         )
@@ -100,7 +106,12 @@ class SftRun:
         state, section = self._state, self._config.sft
         last_save = self._folder.minutes
         with self._workspace.display.task("sft") as task:
-            while (share := self._share()) < 1:
+            while True:
+                share, stopping = self._processes.agree(self._share(), self._workspace.stopping)
+                if share >= 1:
+                    break
+                if stopping:
+                    self._workspace.stop()
                 self._step(share)
                 task.update(share, f"loss {state.loss:.3f}, {state.tokens / 1e6:.2f}M tokens")
                 if section.probe_tokens and state.tokens >= state.next_probe:
@@ -123,7 +134,14 @@ class SftRun:
         synthetic = _fading(section.synthetic_share, share, section.synthetic_until)
         reading = _fading(section.reading, share, section.reading_until)
         batch = self._stream.next_batch(section.tokens_per_step, synthetic)
-        loss = cloning_loss(self._trainer.model, batch, self._config.device, section.bf16, reading)
+        loss = cloning_loss(
+            self._trainer.model,
+            self._processes.share(batch),
+            self._processes.device,
+            section.bf16,
+            reading,
+            total_weight(batch, reading) if self._processes.count > 1 else 0.0,
+        )
         value = self._trainer.step(loss, share)
         state.step += 1
         state.tokens += sum(len(example.ids) for example in batch)
@@ -136,6 +154,8 @@ class SftRun:
         self._folder.log(step=state.step, tokens=state.tokens, loss=round(state.loss, 5), share=round(share, 4))
 
     def _probe(self) -> None:
+        if not self._processes.first:
+            return
         section = self._config.sft
         loss = self._held_out_loss()
         success = probe_greedy(self._workspace, self._trainer.model, self._tokenizer, section.probe_tasks)
@@ -153,15 +173,19 @@ class SftRun:
                 batch = self._held_out[first : first + 8]
                 learnt = sum(int(example.learnt.sum()) for example in batch)
                 if learnt:
-                    loss = cloning_loss(self._trainer.model, batch, self._config.device, self._config.sft.bf16)
+                    loss = cloning_loss(self._trainer.model, batch, self._processes.device, self._config.sft.bf16)
                     total, count = total + float(loss) * learnt, count + learnt
         return total / count if count else float("nan")
 
     def _save(self) -> None:
+        if not self._processes.first:
+            return
         save_checkpoint(self._folder.path / "checkpoint", self._trainer, self._state)
         self._folder.save_clock()
 
     def _finish(self) -> None:
+        if not self._processes.first:
+            return
         self._save()
         self._log(1.0)
         if self._config.sft.probe_tokens:
@@ -202,17 +226,34 @@ def _fading(weight: float, share: float, until: float) -> float:
     return weight * max(0.0, 1 - share / until) if until else 0.0
 
 
-def cloning_loss(model: Any, batch: Sequence[Example], device: str, bf16: bool, reading: float = 0.0) -> Tensor:
+def token_weights(batch: Sequence[Example], reading: float) -> Tensor:
+    """The weight of each token of a batch laid end to end (tokens,); nobody predicts the first one of an example."""
+    weights = torch.cat([torch.from_numpy(example.learnt + np.float32(reading) * example.read) for example in batch])
+    weights[torch.tensor([0, *(len(example.ids) for example in batch[:-1])]).cumsum(0)] = 0.0
+    return weights
+
+
+def total_weight(batch: Sequence[Example], reading: float) -> float:
+    """What the losses of a whole batch are divided by."""
+    return float(token_weights(batch, reading).sum())
+
+
+def cloning_loss(
+    model: Any, batch: Sequence[Example], device: str, bf16: bool, reading: float = 0.0, total: float = 0.0
+) -> Tensor:
     """Weighted mean cross-entropy of a batch laid end to end (a float32 scalar).
 
     Args:
+        batch: May be empty where it is one process's share.
         reading: Weight of the environment's words; the expert's have weight 1.
+        total: What to divide by, where the batch is a share of a larger one; 0 stands for its own weight.
     """
+    if not batch:
+        return torch.zeros((), device=device)
     lengths = [len(example.ids) for example in batch]
     ids = torch.cat([torch.from_numpy(example.ids).long() for example in batch]).to(device)
     positions = torch.cat([torch.arange(length) for length in lengths]).to(device)
-    weights = torch.cat([torch.from_numpy(example.learnt + np.float32(reading) * example.read) for example in batch])
-    weights[torch.tensor([0, *lengths[:-1]]).cumsum(0)] = 0.0
+    weights = token_weights(batch, reading)
     targets = weights.nonzero()[:, 0].to(device)
     with autocast(device, bf16):
         hidden = model.get_decoder()(
@@ -223,5 +264,5 @@ def cloning_loss(model: Any, batch: Sequence[Example], device: str, bf16: bool, 
         return logits.float().sum()
     losses = F.cross_entropy(logits.float(), ids[targets], reduction="none")
     kept = weights.to(device)[targets]
-    mean: Tensor = (losses * kept).sum() / kept.sum()
+    mean: Tensor = (losses * kept).sum() / (total or kept.sum())
     return mean

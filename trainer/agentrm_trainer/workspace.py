@@ -86,6 +86,11 @@ class StageFolder:
         self._seed = seed
         self._started = time.monotonic()
         self._spent_before = 0.0
+        self._muted = False
+
+    def mute(self) -> None:
+        """Write no more metrics, clock or record: another process does."""
+        self._muted = True
 
     def open(self, resume: bool) -> bool:
         """Prepare the folder; return whether the stage is finished already.
@@ -119,16 +124,21 @@ class StageFolder:
 
     def save_clock(self) -> None:
         """Remember the time spent, for the budgets of a later sitting."""
-        write_json(self.path / "clock.json", {"minutes": self.minutes})
+        if not self._muted:
+            write_json(self.path / "clock.json", {"minutes": self.minutes})
 
     def log(self, **figures: Any) -> None:
         """Append one line to `metrics.jsonl`, with the minutes spent."""
+        if self._muted:
+            return
         line = json.dumps({"minutes": round(self.minutes, 3), **figures})
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")
 
     def finish(self, **figures: Any) -> None:
         """Write `done.json`."""
+        if self._muted:
+            return
         self.save_clock()
         done = Done(self.name, self._digest, self._seed, round(self.minutes, 3), figures)
         write_json(self.path / "done.json", done)

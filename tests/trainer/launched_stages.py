@@ -1,0 +1,24 @@
+"""What `accelerate launch` starts in a test: stages of the tiny configuration in a folder, on the fake environment."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import msgspec
+import torch
+from conftest import TINY
+from fake_ladder import FakeEntryPoint, FakeLadder
+
+from agentrm_trainer.config import Config
+from agentrm_trainer.progress import PlainDisplay
+from agentrm_trainer.workspace import Workspace
+from agentrm_tui.environments import registry
+
+if __name__ == "__main__":
+    registry._installed = lambda: {"ladder": FakeEntryPoint(FakeLadder)}  # type: ignore[assignment,dict-item,return-value]
+    torch.set_num_threads(1)
+    workspace = Workspace(msgspec.convert(TINY, Config), Path(sys.argv[1]), PlainDisplay())
+    for name in sys.argv[2:]:
+        getattr(import_module(f"agentrm_trainer.{name}"), name)(workspace)

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from agentrm_models.errors import UsageError
+from agentrm_trainer.collect import collect
+from agentrm_trainer.explore import explore
+from agentrm_trainer.fit import fit
+from agentrm_trainer.label import label
+from agentrm_trainer.processes import refuse_processes
+from agentrm_trainer.sft import sft
+from agentrm_trainer.workspace import read_json
+
+
+def launch(folder: Path, stage: str) -> None:
+    """Run a stage on two processes, which talk over loopback."""
+    here = Path(__file__).parent
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    environment = {**os.environ, "PYTHONPATH": str(here), "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        [*command, str(here / "launched_stages.py"), str(folder), stage],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=environment,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+
+
+def assert_close(one: Path, other: Path) -> None:
+    """Equal but for rounding: sums of two halves are not rounded as one sum."""
+    left, right = load_file(one), load_file(other)
+    assert left.keys() == right.keys()
+    for name, tensor in left.items():
+        assert (tensor.float() - right[name].float()).abs().max() <= 1e-4, name
+
+
+def test_two_processes_train_the_model_that_one_does(make_workspace) -> None:
+    alone = make_workspace("alone")
+    collect(alone)
+    together = make_workspace("together")
+    shutil.copytree(alone.folder("collect"), together.folder("collect"))
+    sft(alone)
+    launch(together.out, "sft")
+    figures = [read_json(workspace.folder("sft") / "done.json")["figures"] for workspace in (alone, together)]
+    assert figures[0]["tokens"] == figures[1]["tokens"] and figures[0]["steps"] == figures[1]["steps"] > 10
+    assert_close(*(workspace.folder("sft") / "checkpoint" / "model.safetensors" for workspace in (alone, together)))
+    explore(alone)
+    label(alone)
+    shutil.rmtree(together.folder("sft"))
+    for stage in ("sft", "explore", "label"):
+        shutil.copytree(alone.folder(stage), together.folder(stage))
+    fit(alone)
+    launch(together.out, "fit")
+    assert_close(*(workspace.folder("fit") / "checkpoint" / "model.safetensors" for workspace in (alone, together)))
+
+
+def test_other_stages_are_not_launched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    refuse_processes("sft")
+    with pytest.raises(UsageError, match="explore was launched in 2 processes"):
+        refuse_processes("explore")
