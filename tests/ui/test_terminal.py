@@ -63,7 +63,8 @@ class FakeTerminal:
             "FAKE_SLOW_PIPE": str(folder / "pipe"),
             "PYTHONPATH": str(PLUGIN),
         }
-        environment.pop("NO_COLOR", None)
+        for name in ("NO_COLOR", "COLUMNS", "LINES"):  # whoever runs the tests may have set them for its own terminal
+            environment.pop(name, None)
         self.child = pexpect.spawn(
             sys.executable, ["-m", "agentrm_tui", *arguments], dimensions=(size[1], size[0]), env=environment, timeout=1
         )
