@@ -8,15 +8,16 @@ import msgspec
 import pytest
 from fake_run import FakeClock, FakeEngineLink, FakeReader, FakeRun, fake_plan, finished_run, running_run, surroundings
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, Select
 
 from agentrm_tui.engine.commands import Command, Fork, Override, Pause, Resume, Rewind, Status, Step, Stop, Unprune
 from agentrm_tui.ui.actions import ACTIONS
 from agentrm_tui.ui.app import AgentRMApp
+from agentrm_tui.ui.screens.address import AddressScreen
 from agentrm_tui.ui.screens.confirm import ConfirmScreen
 from agentrm_tui.ui.screens.episode import EpisodeScreen
 from agentrm_tui.ui.screens.help import HelpScreen
-from agentrm_tui.ui.screens.launcher import Launcher
+from agentrm_tui.ui.screens.launcher import OTHER, Launcher
 from agentrm_tui.ui.screens.move import MoveScreen
 from agentrm_tui.ui.widgets.candidates import Candidates
 from agentrm_tui.ui.widgets.search_tree import SearchTree
@@ -374,6 +375,34 @@ async def test_the_launcher_starts_what_is_filled_in(tmp_path: Path) -> None:
     assert plan.tasks == ("maze-4:9000000", "maze-5:9000001")
     remembered = msgspec.json.decode((tmp_path / "launcher.json").read_bytes())
     assert remembered["policy"] == "expert"
+
+
+async def test_the_launcher_takes_an_address(tmp_path: Path) -> None:
+    app = AgentRMApp(surroundings([], folder=tmp_path), tick=False)
+    address = "openenv:http://127.0.0.1:1"
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        await app.workers.wait_for_complete()
+        launcher = app.screen
+        assert isinstance(launcher, Launcher)
+        listed = launcher.query_one("#environment", Select)
+        listed.value = OTHER
+        await pilot.pause()
+        assert isinstance(app.screen, AddressScreen)
+        await pilot.press("escape")
+        await pilot.pause()
+        assert listed.value == "maze"
+        listed.value = OTHER
+        await pilot.pause()
+        app.screen.query_one(Input).value = f" {address} "
+        await pilot.press("enter")
+        await pilot.pause()
+        await app.workers.wait_for_complete()
+        assert app.screen is launcher and listed.value == address
+        await pilot.press("ctrl+s")
+        await pilot.pause()
+        await app.workers.wait_for_complete()
+    assert msgspec.json.decode((tmp_path / "launcher.json").read_bytes())["environment"] == address
 
 
 async def test_the_launcher_refuses_a_wrong_number(tmp_path: Path) -> None:

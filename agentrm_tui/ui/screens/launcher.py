@@ -20,7 +20,7 @@ from textual.widgets import Button, Footer, Input, OptionList, Select, Static
 from textual.widgets.option_list import Option
 
 from agentrm_models.errors import AgentRMError, UsageError
-from agentrm_tui.environments.registry import environment_names
+from agentrm_tui.environments.registry import address_kinds, environment_names
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.store import RunSummary, list_runs
 from agentrm_tui.search.settings import ALGORITHMS, Algorithm
@@ -38,14 +38,17 @@ from agentrm_tui.ui.choices import (
     save_choices,
     suggest,
 )
+from agentrm_tui.ui.screens.address import AddressScreen
 from agentrm_tui.ui.screens.layout import wear_layout
 from agentrm_tui.ui.session import Surroundings
 from agentrm_tui.ui.widgets.bars import search_words
 
 RUNS_SHOWN = 100
+OTHER = "another, by address…"
+"""Entry of the list of environments that asks for a file or a server."""
 _LABELS = ("Environment", "Level", "First seed", "Episodes", "Policy", "Reward model", "Search")
 _HINTS = {
-    "environment": "The world the agent acts in.",
+    "environment": "The world the agent acts in; the last entry takes a file or a server of yours.",
     "level": f"One kind of task, or {MIX}: the levels in turn.",
     "seed": "Any whole number; the same seed is the same task.",
     "episodes": "How many tasks, one after another.",
@@ -100,7 +103,11 @@ class Launcher(Screen[None]):
         wear_layout(self)
         names = environment_names()
         remembered = self._choices
-        environment = remembered.environment if remembered.environment in names else _first_environment(names)
+        environment = remembered.environment
+        if environment.partition(":")[0] in address_kinds() and ":" in environment:
+            names = (*names, environment)
+        elif environment not in names:
+            environment = _first_environment(names)
         self._choices = msgspec.structs.replace(remembered, environment=environment)
         policies, rewards = known_policies(), known_rewards()
         yield Static(
@@ -131,7 +138,7 @@ class Launcher(Screen[None]):
         kept = self._choices
         policy = kept.policy or suggest(kept.environment, policies)
         reward = kept.reward or suggest(kept.environment, rewards)
-        yield _select("environment", names, kept.environment)
+        yield _select("environment", (*names, OTHER), kept.environment)
         yield _select("level", (kept.level,), kept.level)
         yield _number(kept.seed, "seed")
         yield _number(kept.episodes, "episodes")
@@ -159,6 +166,9 @@ class Launcher(Screen[None]):
         self._offer = offer
         self.query_one("#about", Static).update(_about(offer))
         options = [MIX, *offer.levels] if offer.procedural else list(offer.tasks)
+        if not options:
+            self.notify(f"{one_line(environment)} has no tasks", severity="error", markup=False)
+            return
         levels.set_options([(Content(level), level) for level in options])
         levels.value = self._choices.level if self._choices.level in options else options[0]
 
@@ -195,6 +205,9 @@ class Launcher(Screen[None]):
         environment = str(event.value)
         if environment == self._choices.environment:
             return
+        if environment == OTHER:
+            self.app.push_screen(AddressScreen(), self._take_address)
+            return
         self._choices = msgspec.structs.replace(self._choices, environment=environment, level=MIX)
         self._offer = None
         for field, known in (("policy", known_policies()), ("reward", known_rewards())):
@@ -202,6 +215,15 @@ class Launcher(Screen[None]):
             if entry.value in known:
                 entry.value = suggest(environment, known)
         self._describe(environment)
+
+    def _take_address(self, address: str | None) -> None:
+        """Put a typed address into the list and choose it; without one the earlier choice stays."""
+        listed = self.query_one("#environment", Select)
+        if address is not None:
+            names = dict.fromkeys((*environment_names(), address, OTHER))
+            listed.set_options([(Content(one_line(name, 200)), name) for name in names])
+        listed.value = address or self._choices.environment
+        listed.focus()
 
     @on(Select.Changed, "#algorithm")
     def _algorithm_changed(self, event: Select.Changed) -> None:
