@@ -98,6 +98,13 @@ def playing_options(command: Function) -> Function:
             metavar="FILE",
             help="pddl: a problem of that domain; repeatable.",
         ),
+        click.option(
+            "--perturb",
+            "perturbations",
+            multiple=True,
+            metavar="NAME",
+            help="The environment in other words; repeatable. See list perturbations.",
+        ),
         click.option("--tasks", "number", type=COUNT, metavar="N", help="Number of tasks. [default: 1]"),
         click.option(
             "--first-seed",
@@ -233,7 +240,7 @@ def runs() -> None:
 
 @app.group("list", cls=Commands)
 def list_() -> None:
-    """List environments, tasks or models."""
+    """List environments, perturbations, tasks or models."""
 
 
 @list_.command("environments")
@@ -256,6 +263,14 @@ def list_tasks(environment: str, **choice: Any) -> None:
     from agentrm_tui.headless.listing import task_table
 
     _print(task_table(environment, TaskChoice(**choice)))
+
+
+@list_.command("perturbations")
+def list_perturbations() -> None:
+    """Rules that change an environment's words: --perturb NAME, or ENVIRONMENT+NAME."""
+    from agentrm_tui.headless.listing import perturbation_table
+
+    _print(perturbation_table())
 
 
 @list_.command("models")
@@ -348,6 +363,7 @@ def _plan(environment: str, flags: dict[str, Any]) -> RunPlan:
     from agentrm_tui.headless.choosing import TaskChoice, make_plan, planning_files, search_from
 
     environment, named = planning_files(environment, flags["domain"], flags["problems"], flags["tasks_named"])
+    environment = "+".join((environment, *flags["perturbations"]))
     width, samples = flags["beam"] or (None, None)
     search = search_from(
         flags["algorithm"],

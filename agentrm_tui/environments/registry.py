@@ -1,7 +1,7 @@
 """Environments by name (the entry-point group `agentrm_tui.environments`) or by address (`agentrm_tui.addresses`).
 
 A name is all that a built-in or installed environment needs. An address, `KIND:WHERE`, says where one is found that the
-program did not come with: a file or a server.
+program did not come with: a file or a server. Behind either, `+RULE` names a perturbation, and another one may follow.
 """
 
 from __future__ import annotations
@@ -43,12 +43,15 @@ def make_environment(name: str) -> Environment:
     """Create a fresh instance.
 
     Args:
-        name: A registered name, or an address `KIND:WHERE`.
+        name: A registered name, or an address `KIND:WHERE`; `+PERTURBATION` behind it changes its words.
 
     Raises:
         UsageError: No such name or kind of address; the message offers the nearest one.
         DataError: It is installed but cannot be imported here, or there is nothing usable at the address.
     """
+    plain, plus, rule = name.rpartition("+")
+    if plus and (":" not in name or rule.partition("@")[0] in _perturbations()):
+        return _perturbed(plain, rule)
     kind, colon, where = name.partition(":")
     points = _addressed() if colon else _installed()
     point = points.get(kind)
@@ -62,6 +65,19 @@ def make_environment(name: str) -> Environment:
     except ImportError as error:
         raise DataError(f"environment {kind!r} cannot be loaded: {error}") from error
     return environment
+
+
+def _perturbations() -> tuple[str, ...]:
+    from agentrm_tui.environments.perturbed import PERTURBATIONS
+
+    return tuple(PERTURBATIONS)
+
+
+def _perturbed(plain: str, rule: str) -> Environment:
+    from agentrm_tui.environments.perturbed import PerturbedEnvironment, make_rule
+
+    make_rule(rule)  # a wrong name is told before an environment is made
+    return PerturbedEnvironment(make_environment(plain), rule)
 
 
 def _unknown(name: str, kind: str, address: bool) -> tuple[str, str]:

@@ -92,7 +92,7 @@ def make_plan(environment: str, choice: TaskChoice, search: SearchSettings, **fi
         environment = made.traits.name if ":" in environment else environment
     finally:
         made.close()
-    family = environment.partition(":")[0]
+    family = environment.partition(":")[0].partition("+")[0]
     policy = fields.pop("policy", "") or default_model(family, "policy")
     parse_spec(policy, "policy")
     reward = fields.pop("reward", "")

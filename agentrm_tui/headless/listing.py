@@ -51,6 +51,15 @@ def address_lines() -> list[str]:
     return ["your own:", *columns(rows)] if rows else []
 
 
+def perturbation_table() -> list[str]:
+    """One line for each rule, and how it is asked for."""
+    from agentrm_tui.environments.perturbed import PERTURBATIONS
+
+    rows = [["perturbation", "what it does"], *([name, found.summary] for name, found in PERTURBATIONS.items())]
+    how = "--perturb NAME, or ENVIRONMENT+NAME; NAME@SEED chooses other words or another order"
+    return [*columns(rows), "", how]
+
+
 def _offers(traits: EnvironmentTraits) -> str:
     declared = {
         "snapshots": traits.snapshots,

@@ -33,8 +33,9 @@ class AddressScreen(ModalScreen[str | None]):
             box.border_title = "An environment of yours"
             box.border_subtitle = "enter takes it · esc cancels"
             kinds = [_EXAMPLES.get(kind, f"{kind}:WHERE") for kind in address_kinds()]
-            yield Static("\n".join(("A file or a server, such as", *(f"  {kind}" for kind in kinds), "")), markup=False)
-            yield Input(placeholder="KIND:WHERE", id="address", max_length=2_000)
+            lines = ["A file, a server, or known things in other words:", *kinds, "household+rename-verbs", ""]
+            yield Static("\n  ".join(lines), markup=False)
+            yield Input(placeholder="KIND:WHERE or NAME+PERTURBATION", id="address", max_length=2_000)
 
     def on_mount(self) -> None:
         """The field is ready to be typed in."""

@@ -104,7 +104,8 @@ class Launcher(Screen[None]):
         names = environment_names()
         remembered = self._choices
         environment = remembered.environment
-        if environment.partition(":")[0] in address_kinds() and ":" in environment:
+        named = environment.partition("+")[0] in names or environment.partition(":")[0] in address_kinds()
+        if environment not in names and named and not environment.isalpha():
             names = (*names, environment)
         elif environment not in names:
             environment = _first_environment(names)
