@@ -1,0 +1,97 @@
+"""Does a long process grow? Episodes over all environments, one after another, with the memory as it goes.
+
+    python benchmarks/memory.py [--episodes 1000] [--policy scripted] [--reward random:0] [--search beam] [--check]
+
+The environments take turns, each episode on a seed of its own. Printed is the resident memory after every hundredth
+episode, and the ratio of the last figure to that after 200. Budget: 1.1. `--check` ends with exit code 1 above it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from agentrm_models.errors import AgentRMError
+from agentrm_models.specs import load_policy, load_reward
+from agentrm_tui.environments.base import Environment
+from agentrm_tui.environments.registry import environment_names, make_environment
+from agentrm_tui.runs.batch import run_plan
+from agentrm_tui.runs.plan import RunPlan
+from agentrm_tui.search.settings import SearchSettings
+
+BUDGET = 1.1
+SETTLED = 200
+"""Episodes after which caches are expected to be full."""
+
+
+def main() -> int:
+    """Play, print, and compare; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--episodes", type=int, default=1_000)
+    parser.add_argument("--policy", default="scripted")
+    parser.add_argument("--reward", default="random:0")
+    parser.add_argument("--search", choices=["greedy", "beam"], default="beam")
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    policy, reward = load_policy(options.policy), load_reward(options.reward)
+    search = SearchSettings(algorithm=options.search, beam_width=2, beam_samples=2)
+    names = [name for name in environment_names() if _usable(name)]
+    print(f"{len(names)} environments: {', '.join(names)}")
+    figures: dict[int, float] = {}
+    for episode in range(options.episodes):
+        name = names[episode % len(names)]
+        task = _task(name, episode)
+        plan = RunPlan(
+            environment=name, tasks=(task,), policy=options.policy, reward=options.reward, search=search, parallel=1
+        )
+        run_plan(plan, policy=policy, reward=reward, emit=_ignore)
+        if (done := episode + 1) % 100 == 0 or done == options.episodes:
+            gc.collect()
+            figures[done] = resident_megabytes()
+            print(f"{done:6d} episodes  {figures[done]:8.1f} MB", flush=True)
+    if SETTLED not in figures or options.episodes <= SETTLED:
+        print(f"no ratio: play more than {SETTLED} episodes")
+        return 0
+    ratio = figures[options.episodes] / figures[SETTLED]
+    print(f"after {options.episodes} / after {SETTLED}: {ratio:.3f} (budget {BUDGET})")
+    return int(options.check and ratio > BUDGET)
+
+
+def resident_megabytes() -> float:
+    """Resident memory of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 1e6
+
+
+def _usable(name: str) -> bool:
+    try:
+        made = make_environment(name)
+        made.reset(made.tasks("test", count=1)[0])
+        made.close()
+    except AgentRMError as error:
+        print(f"left out: {error}")
+        return False
+    return True
+
+
+def _task(name: str, episode: int) -> str:
+    return _with(name, lambda made: made.tasks("test", 9_000_000 + episode if made.traits.procedural else 0, 1)[0].id)
+
+
+def _with(name: str, ask: Callable[[Environment], str]) -> str:
+    made = make_environment(name)
+    try:
+        return ask(made)
+    finally:
+        made.close()
+
+
+def _ignore(event: object) -> None:
+    return
+
+
+if __name__ == "__main__":
+    sys.exit(main())
