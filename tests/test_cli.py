@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import os
 import signal
 import subprocess
@@ -137,7 +138,10 @@ def test_without_a_terminal_a_demo_is_played_as_text(capsys: pytest.CaptureFixtu
 
 def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(capsys, "list", "environments")
-    assert code == 0 and "maze (compatible)" in out
+    assert code == 0 and re.search(r"^maze +compatible +- +\d+ levels, any seed +snapshot ", out, re.MULTILINE)
+    assert "test from seed 9,000,000" in out
+    code, out, _ = call(capsys, "list", "perturbations")
+    assert code == 0 and "paper-3" in out
     code, out, _ = call(capsys, "list", "tasks", "maze", "--level", "maze-5", "--first-seed", "3", "--tasks", "2")
     assert code == 0 and "maze-5:3" in out and "maze-5:4" in out and "levels: " in out
     code, out, _ = call(capsys, "list", "models")

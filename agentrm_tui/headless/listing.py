@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agentrm_models.errors import AgentRMError
-from agentrm_tui.environments.base import EnvironmentTraits
+from agentrm_tui.environments.base import SPLIT_SEEDS, EnvironmentTraits
 from agentrm_tui.environments.registry import address_kinds, environment_names, make_environment
 from agentrm_tui.headless.choosing import TaskChoice, choose_tasks
 from agentrm_tui.headless.display import describe_search
@@ -22,19 +22,29 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def environment_table() -> list[str]:
-    """One line for each environment: name, origin, what it offers; one that cannot be loaded says why."""
-    rows = [["environment", "levels", "offers", "summary"]]
+    """One line for each environment: where it comes from, its tasks, what it offers; a broken one says why."""
+    rows = [["environment", "origin", "extra", "tasks", "goes back by", "offers", "summary"]]
     for name in environment_names():
         try:
             made = make_environment(name)
         except AgentRMError as error:
-            rows.append([name, "-", "-", str(error)])
+            rows.append([name, "-", "-", "-", "-", "-", str(error)])
             continue
         traits = made.traits
         made.close()
-        label = name if traits.origin == "own" else f"{name} ({traits.origin})"
-        rows.append([label, str(len(traits.levels)), _offers(traits), traits.summary])
-    return [*columns(rows), "", *address_lines()]
+        back = "snapshot" if traits.snapshots else "replay"
+        rows.append([name, traits.origin, traits.extra or "-", _tasks(traits), back, _offers(traits), traits.summary])
+    return [*columns(rows), "", *split_lines(), "", *address_lines()]
+
+
+def _tasks(traits: EnvironmentTraits) -> str:
+    return f"{len(traits.levels)} levels" + (", any seed" if traits.procedural else "")
+
+
+def split_lines() -> list[str]:
+    """What the splits are where any seed gives a task."""
+    firsts = ", ".join(f"{split} from seed {first:,}" for split, first in SPLIT_SEEDS.items())
+    return [f"splits: {firsts}; `list tasks ENVIRONMENT` shows those of one"]
 
 
 _ADDRESSES = {
@@ -62,7 +72,6 @@ def perturbation_table() -> list[str]:
 
 def _offers(traits: EnvironmentTraits) -> str:
     declared = {
-        "snapshots": traits.snapshots,
         "valid actions": traits.valid_actions,
         "expert": traits.expert,
         "picture": traits.pictures,
@@ -109,4 +118,5 @@ def _run_row(run: RunSummary) -> list[str]:
         return [changed, run.path.name, "-", "-", "-", one_line(run.problem, 120)]
     score = f"{100 * run.finished.score_mean:.1f}" if run.finished else "unfinished"
     policy = one_line(run.started.policy, 60)
-    return [changed, run.path.name, one_line(run.started.environment, 60), describe_search(run.started), score, policy]
+    environment = f"{one_line(run.started.environment, 60)} ({run.started.origin})"
+    return [changed, run.path.name, environment, describe_search(run.started), score, policy]

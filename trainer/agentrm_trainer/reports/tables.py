@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from agentrm_models.errors import AgentRMError
 from agentrm_trainer.reports.bootstrap import Interval
 from agentrm_trainer.reports.results import ALL, MethodFigures, Results
+from agentrm_tui.environments.registry import make_environment
 
 _ORDER = (
     "greedy",
@@ -45,7 +47,7 @@ def method_title(method: str, results: Results) -> str:
 
 def _table(results: Results, name: str) -> str:
     tasks = max((figures[name].tasks for figures in results.methods.values()), default=0)
-    head = f"### {'All tasks' if name == ALL else name} ({tasks} test tasks)"
+    head = f"### {'All tasks' if name == ALL else _with_origin(name)} ({tasks} test tasks)"
     rows = [
         head,
         "",
@@ -56,6 +58,17 @@ def _table(results: Results, name: str) -> str:
         if method in results.methods:
             rows.append(_row(method_title(method, results), results.methods[method][name]))
     return "\n".join(rows)
+
+
+def _with_origin(name: str) -> str:
+    """An environment with where it comes from: original software, a compatible re-implementation, or one's own."""
+    try:
+        made = make_environment(name)
+    except AgentRMError:
+        return name
+    origin = made.traits.origin
+    made.close()
+    return f"{name}, {origin}"
 
 
 def _row(title: str, figures: MethodFigures) -> str:
