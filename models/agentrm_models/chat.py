@@ -15,6 +15,9 @@ from agentrm_models.messages import Conversation, Message, Role
 MEMORY_CHARACTERS = 64_000_000
 """Characters of rendered text that are remembered; beyond that the memory is emptied (only time is lost)."""
 
+SHORT_TEXT, SHORT_TEXTS = 200, 20_000
+"""Texts of at most so many characters are remembered with their ids, so many of them."""
+
 _PROBE = "\u2402probe\u2403"
 PLAIN_TEMPLATE = (
     "{{ bos_token or '' }}{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}"
@@ -67,6 +70,7 @@ class ChatEncoder:
         self._special = tuple(token for token in tokenizer.all_special_tokens if token)
         self._root = _Prefix((), "", None)
         self._characters = 0
+        self._short: dict[str, list[int]] = {}
         self._breaks: dict[int, bool] = {}
         self._system_works = self._try_render((Message("system", "s"), Message("user", "u"))) is not None
         self._tails = self._find_tails()
@@ -115,7 +119,7 @@ class ChatEncoder:
         known = self._breaks.get(token)
         if known is None:
             known = self._breaks[token] = "\n" in self.decode([token])
-        return known
+        return list(known)
 
     def _extend(self, parent: _Prefix, message: Message) -> _Prefix:
         messages = (*parent.messages, message)
@@ -193,7 +197,17 @@ class ChatEncoder:
         raise DataError(f"The model's chat template refuses a conversation of {roles}", "Use a chat model.")
 
     def _encode(self, text: str) -> list[int]:
-        return list(self.tokenizer.encode(text, add_special_tokens=False)) if text else []
+        """Ids of a text; short ones, such as what a template puts around every message, are remembered."""
+        if not text:
+            return []
+        known = self._short.get(text)
+        if known is None:
+            known = list(self.tokenizer.encode(text, add_special_tokens=False))
+            if len(text) <= SHORT_TEXT:
+                if len(self._short) >= SHORT_TEXTS:
+                    self._short.clear()
+                self._short[text] = known
+        return list(known)
 
     def _encode_content(self, text: str) -> list[int]:
         """Encode what a person, a model or an environment wrote: special tokens in it are plain characters."""
