@@ -1,0 +1,76 @@
+"""How long do many episodes take together, over one after another? Bundled models, Maze, the project's own runner.
+
+Both sides are this project, prefix cache included: the ratio is what merging the requests of episodes gives by itself.
+Sampling noise does not depend on batching, so outcomes are the same but for rounding; the share that is, is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from measuring import ONE_EACH, Part, Settings, cell, take_turns
+from subjects import bundled_folder
+
+from agentrm_models.policies.transformers import TransformersPolicy
+from agentrm_models.rewards.explicit import ExplicitReward
+from agentrm_tui.environments.registry import make_environment
+from agentrm_tui.runs.batch import run_plan
+from agentrm_tui.runs.plan import RunPlan
+from agentrm_tui.runs.state import RunState
+from agentrm_tui.search.settings import Algorithm, SearchSettings
+
+QUESTION = "batched episodes"
+
+
+def cells(settings: Settings) -> list[dict[str, Any]]:
+    """Measure the cells of this scale: an algorithm and how many episodes."""
+    wanted: list[tuple[Algorithm, int]] = settings.choose(
+        [("greedy", 2)],
+        [("greedy", 64), ("best-of-n", 16), ("beam", 8)],
+        [("greedy", 1), ("greedy", 16), ("greedy", 64), ("best-of-n", 64), ("beam", 64)],
+    )
+    return [_cell(settings, *given) for given in wanted]
+
+
+def _cell(settings: Settings, algorithm: Algorithm, episodes: int) -> dict[str, Any]:
+    tasks = _tasks(episodes)
+    most_steps = settings.choose(3, 0, 0)
+
+    def play(some: Sequence[str], policy: Any, reward: Any) -> Part:
+        plan = RunPlan(
+            environment="maze",
+            tasks=tuple(some),
+            policy="bundled",
+            reward="bundled",
+            search=SearchSettings(algorithm=algorithm),
+            parallel=len(some),
+            max_steps=most_steps,
+        )
+        before = policy.usage.tokens_computed + reward.usage.tokens_computed
+        state = run_plan(plan, policy=policy, reward=reward, emit=lambda event: None)
+        return Part(len(some), policy.usage.tokens_computed + reward.usage.tokens_computed - before, _outcomes(state))
+
+    def together(size: int) -> Generator[float | Part, None, None]:
+        policy = TransformersPolicy.load(bundled_folder("policy"), device="cpu")
+        reward = ExplicitReward.load(bundled_folder("reward"), device="cpu")
+        yield len(tasks)
+        for start in range(0, len(tasks), size):
+            yield play(tasks[start : start + size], policy, reward)
+
+    turns = take_turns(lambda: together(len(tasks)), {ONE_EACH: lambda: together(1)}, settings)
+    mine, theirs = ([x for part in turns[name][0].results for x in part] for name in ("ours", ONE_EACH))
+    same = {"equal_outcomes": sum(x == y for x, y in zip(mine, theirs, strict=False)) / len(theirs)}
+    return cell(f"{QUESTION}, {algorithm}", "bundled", {"search": algorithm, "episodes": episodes}, turns, same=same)
+
+
+def _outcomes(state: RunState) -> list[float]:
+    return [state.episodes[name].outcome for name in sorted(state.episodes, key=int)]
+
+
+def _tasks(count: int) -> list[str]:
+    environment = make_environment("maze")
+    try:
+        return [task.id for task in environment.tasks("test")][:count]
+    finally:
+        environment.close()
