@@ -37,8 +37,8 @@ def _page(found: dict[str, Any], plot: str) -> list[str]:
         "*Ratio* is the time of the strongest peer way divided by ours; *one each* is that of one call for each",
         f"candidate. `~` marks a way that was stopped after {about['limit']:g} s and carried forward by the share of",
         "work done. Times are medians of turns that alternate, because the machine may be shared (ways of more than a",
-        "few seconds have one turn); tokens are rows computed, padding included; MB is the peak above what was resident",
-        "before (Linux; free memory reused from before is not seen).",
+        "few seconds have one turn); tokens are rows computed, padding included; MB is the peak above what was",
+        "resident before (Linux; free memory reused from before is not seen).",
         "",
         f"![Ratio to the strongest peer way]({plot})",
     ]
