@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 COMPILER := $(shell command -v g++ || command -v clang++)
 
-.PHONY: run install install-dev test lint types imports bench demo clean
+.PHONY: run install install-dev test test-extras lint types imports bench demo clean
 .DEFAULT_GOAL := run
 
 run: install
@@ -44,6 +44,25 @@ imports: install-dev
 
 test: lint types imports
 	$(BIN)/pytest -n auto --cov --cov-report=term:skip-covered -rs
+
+# Each extra's install line in a fresh virtual environment, and that extra's tests; -rs names what is skipped and why.
+# One alone: make test-extras EXTRAS=scienceworld
+EXTRAS := scienceworld interactive-fiction
+TESTS_scienceworld := tests/environments/test_scienceworld.py
+TESTS_interactive-fiction := tests/environments/test_jericho.py
+
+test-extras: $(addprefix test-extra-,$(EXTRAS))
+
+test-extra-%:
+	@test -n "$(TESTS_$*)" || { echo "There is no extra $* to test; there are: scienceworld interactive-fiction" >&2; exit 2; }
+	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	echo "Extra [$*]: installing into $$folder ..."; \
+	$(PYTHON) -m venv "$$folder/venv"; \
+	pip="$$folder/venv/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt"; \
+	$$pip torch==2.13.0; \
+	$$pip ".[$*]" pytest pytest-asyncio hypothesis; \
+	cp -r tests pyproject.toml "$$folder"; \
+	cd "$$folder" && venv/bin/python -m pytest -p no:cacheprovider -rs $(TESTS_$*)
 
 bench: install-dev
 	$(BIN)/python benchmarks/run.py
