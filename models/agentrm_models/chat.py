@@ -119,7 +119,7 @@ class ChatEncoder:
         known = self._breaks.get(token)
         if known is None:
             known = self._breaks[token] = "\n" in self.decode([token])
-        return list(known)
+        return known
 
     def _extend(self, parent: _Prefix, message: Message) -> _Prefix:
         messages = (*parent.messages, message)
