@@ -83,6 +83,15 @@ async def test_back_goes_to_the_step_before_and_keeps_going_if_it_was(
         assert link.sent == [*first, Rewind(before.acted_at, "e0"), *extra]
 
 
+async def test_space_goes_on_while_a_step_is_in_flight() -> None:
+    link = FakeEngineLink(RUNNING)
+    app = live_app(link)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(pilot)
+        await pilot.press("N", "space", "space")
+        assert link.sent == [Step("environment"), Resume(), Pause()]
+
+
 async def test_back_goes_to_the_selected_node() -> None:
     link = FakeEngineLink(PAUSED)
     app = live_app(link)

@@ -26,8 +26,8 @@ class EpisodeScreen(EpisodePanes):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings()]
 
     def action_pause(self) -> None:
-        """Pause, or go on."""
-        self.session.send(Resume() if self.facts.paused else Pause())
+        """Pause, or go on: also when a step is still in flight, after which the run would pause by itself."""
+        self.session.send(Resume() if self.facts.paused or not self.session.going else Pause())
 
     def action_step(self) -> None:
         """Go on to the next request."""
