@@ -224,7 +224,7 @@ def test_a_live_run_from_the_first_key_to_the_last(terminal: Callable[..., FakeT
     screen.press("N")
     screen.wait(lambda text: "Candidates · step 1" in text and "paused" in text)
     screen.press("N")
-    screen.wait("Candidates · step 2")
+    screen.wait(lambda text: "Candidates · step 2" in text and "paused" in text)
     screen.press("b")
     screen.wait("Back to step 1")
     screen.press("e")
