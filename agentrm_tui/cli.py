@@ -84,11 +84,9 @@ class Finite(click.FloatRange):
         return number
 
 
-def playing_options(command: Function) -> Function:
-    """The flags that `play` and `run` share: tasks, models, search, sampling."""
-    options = [
-        click.option("--task", "tasks_named", multiple=True, metavar="ID", help="Play this task; repeatable."),
-        click.option("--level", default="", metavar="NAME", help="Only tasks of this level."),
+def own_file_options() -> list[Callable[[Function], Function]]:
+    """The flags that name a person's own files."""
+    return [
         click.option("--domain", type=click.Path(path_type=Path), metavar="FILE", help="pddl: your own domain."),
         click.option(
             "--problem",
@@ -98,6 +96,23 @@ def playing_options(command: Function) -> Function:
             metavar="FILE",
             help="pddl: a problem of that domain; repeatable.",
         ),
+        click.option("--story", type=click.Path(path_type=Path), metavar="FILE", help="jericho: your own story file."),
+    ]
+
+
+def own_files_options(command: Function) -> Function:
+    """The same flags for commands that take no others of `playing_options`."""
+    for option in reversed(own_file_options()):
+        command = option(command)
+    return command
+
+
+def playing_options(command: Function) -> Function:
+    """The flags that `play` and `run` share: tasks, models, search, sampling."""
+    options = [
+        click.option("--task", "tasks_named", multiple=True, metavar="ID", help="Play this task; repeatable."),
+        click.option("--level", default="", metavar="NAME", help="Only tasks of this level."),
+        *own_file_options(),
         click.option(
             "--perturb",
             "perturbations",
@@ -257,12 +272,18 @@ def list_environments() -> None:
 @click.option("--level", default="", metavar="NAME", help="Only tasks of this level.")
 @click.option("--first-seed", type=click.IntRange(0, LARGEST_SEED), metavar="S")
 @click.option("--tasks", "number", type=COUNT, default=20, show_default=True, metavar="N")
-def list_tasks(environment: str, **choice: Any) -> None:
+@own_files_options
+def list_tasks(
+    environment: str, domain: Path | None, problems: tuple[Path, ...], story: Path | None, **choice: Any
+) -> None:
     """Task ids and goals of ENVIRONMENT, and its levels."""
-    from agentrm_tui.headless.choosing import TaskChoice
+    from agentrm_tui.headless.choosing import OwnFiles, TaskChoice, own_files
     from agentrm_tui.headless.listing import task_table
 
-    _print(task_table(environment, TaskChoice(**choice)))
+    environment, named = own_files(environment, OwnFiles(domain, problems, story), ())
+    if named:
+        choice["number"] = None
+    _print(task_table(environment, TaskChoice(named, **choice)))
 
 
 @list_.command("perturbations")
@@ -360,9 +381,10 @@ def _refuse_stdout(error: OSError) -> None:
 
 
 def _plan(environment: str, flags: dict[str, Any]) -> RunPlan:
-    from agentrm_tui.headless.choosing import TaskChoice, make_plan, planning_files, search_from
+    from agentrm_tui.headless.choosing import OwnFiles, TaskChoice, make_plan, own_files, search_from
 
-    environment, named = planning_files(environment, flags["domain"], flags["problems"], flags["tasks_named"])
+    files = OwnFiles(flags["domain"], flags["problems"], flags["story"])
+    environment, named = own_files(environment, files, flags["tasks_named"])
     environment = "+".join((environment, *flags["perturbations"]))
     width, samples = flags["beam"] or (None, None)
     search = search_from(
@@ -380,10 +402,13 @@ def _plan(environment: str, flags: dict[str, Any]) -> RunPlan:
 
 
 def _run_headless(plan: RunPlan, out: Path | None, display: DisplayName, resume: RunState | None = None) -> int:
+    from agentrm_tui.headless.choosing import training_notices
     from agentrm_tui.headless.running import run_here
     from agentrm_tui.runs.store import new_run_path
 
     path = out or new_run_path(plan)
+    for notice in training_notices(plan):
+        sys.stderr.write(f"note: {notice}\n")
     sys.stderr.write(f"run file: {path}\n")
     try:
         run_here(plan, path, display, resume)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
-from agentrm_models.bundled import bundled_models
+from agentrm_models.bundled import BundledModel, ModelRole, bundled_models, trained_on
 from agentrm_models.errors import UsageError
 from agentrm_models.typed_path import typed_path
 
@@ -29,18 +29,37 @@ def launcher_memory() -> Path:
     return settings_folder() / "launcher.json"
 
 
-def default_model(environment: str, role: Literal["policy", "reward"]) -> str:
-    """The bundled model for an environment: the one named after it, else the first one.
+def default_model(environment: str, role: ModelRole) -> str:
+    """The bundled model for an environment: the first one that was trained on it, else the first one.
 
     Raises:
         UsageError: None is bundled.
     """
-    specs = [model.spec for model in bundled_models() if model.role == role]
-    named = [spec for spec in specs if environment in spec]
-    if not specs:
+    found = suggest(environment, [model for model in bundled_models() if model.role == role])
+    if found is None:
         others = "scripted, expert, human" if role == "policy" else "random"
         raise UsageError(
             f"no {'policy' if role == 'policy' else 'reward model'} is bundled with this version",
             f"Give --{role}: {others}, or the folder of a model.",
         )
-    return (named or specs)[0]
+    return found.spec
+
+
+def suggest(environment: str, models: Sequence[BundledModel]) -> BundledModel | None:
+    """The first model that was trained on an environment, else the first one; None where there is none."""
+    family = family_of(environment)
+    fitting = [model for model in models if family in model.environments]
+    return next(iter(fitting or models), None)
+
+
+def family_of(environment: str) -> str:
+    """The name behind an address or a perturbation: `pddl` for `pddl:my.pddl` and for `pddl+rename-verbs`."""
+    return environment.partition(":")[0].partition("+")[0]
+
+
+def untrained(environment: str, folder: Path, spec: str) -> str:
+    """A line that says a model in a folder was trained on other environments; empty where it was not, or is silent."""
+    known = trained_on(folder)
+    if not known or family_of(environment) in known:
+        return ""
+    return f"{spec} was not trained on {family_of(environment)}, but on {', '.join(known)}"

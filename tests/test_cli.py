@@ -377,19 +377,33 @@ def test_doctor_calls_a_missing_extra_optional(
     assert "--  env babyai          this game needs frob, which is not installed. pip install" in out
 
 
-def test_default_models_are_those_named_after_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    from agentrm_models.bundled import BundledModel
+def test_default_models_are_those_trained_on_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    from agentrm_models.bundled import BundledModel, ModelRole
     from agentrm_models.errors import UsageError
     from agentrm_tui import settings
 
-    def bundle(*names: str) -> None:
-        models = [BundledModel(name, role, Path(), 1) for name in names for role in ("policy", "reward")]  # type: ignore[arg-type]
+    roles: tuple[ModelRole, ...] = ("policy", "reward")
+
+    def bundle(**environments: tuple[str, ...]) -> None:
+        models = [BundledModel(name, role, Path(), 1, known) for name, known in environments.items() for role in roles]
         monkeypatch.setattr(settings, "bundled_models", lambda: models)
 
-    bundle("small", "small-maze")
-    assert settings.default_model("maze", "policy") == "bundled:small-maze"
-    assert settings.default_model("pddl", "reward") == "bundled:small"
+    bundle(games=("maze", "pddl"), shops=("webshop",))
+    assert settings.default_model("webshop", "policy") == "bundled:shops"
+    assert settings.default_model("webshop+rename-verbs@3", "policy") == "bundled:shops"
+    assert settings.default_model("pddl:domain.pddl", "reward") == "bundled:games"
+    assert settings.default_model("toolquery", "reward") == "bundled:games"
     bundle()
     with pytest.raises(UsageError, match="--reward"):
         settings.default_model("maze", "reward")
     assert settings.launcher_memory().parent.name == "config"
+
+
+def test_a_run_is_told_that_its_model_was_trained_on_something_else(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    short = "--tasks 1 --max-steps 1 --max-tokens 1 --out".split()
+    _, _, err = call(capsys, "run", "toolquery", *short, str(tmp_path / "other.jsonl"))
+    assert "note: bundled:small was not trained on toolquery, but on maze, pddl, babyai\n" in err
+    _, _, err = call(capsys, "run", "maze", *short, str(tmp_path / "known.jsonl"))
+    assert "note:" not in err

@@ -17,7 +17,7 @@ from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.store import runs_folder
 from agentrm_tui.search.algorithms import needs_reward
 from agentrm_tui.search.settings import SearchSettings
-from agentrm_tui.settings import default_model
+from agentrm_tui.settings import default_model, untrained
 
 
 class TaskChoice(NamedTuple):
@@ -92,36 +92,59 @@ def make_plan(environment: str, choice: TaskChoice, search: SearchSettings, **fi
         environment = made.traits.name if ":" in environment else environment
     finally:
         made.close()
-    family = environment.partition(":")[0].partition("+")[0]
-    policy = fields.pop("policy", "") or default_model(family, "policy")
+    policy = fields.pop("policy", "") or default_model(environment, "policy")
     parse_spec(policy, "policy")
     reward = fields.pop("reward", "")
     if needs_reward(search):
-        reward = reward or default_model(family, "reward")
+        reward = reward or default_model(environment, "reward")
     if reward:
         parse_spec(reward, "reward")
     return RunPlan(environment=environment, tasks=tasks, search=search, policy=policy, reward=reward, **fields)
 
 
-def planning_files(
-    environment: str, domain: Path | None, problems: Sequence[Path], named: Sequence[str]
-) -> tuple[str, tuple[str, ...]]:
-    """The address that `--domain` stands for, and the task ids that `--problem` and `--task` stand for.
+def training_notices(plan: RunPlan) -> list[str]:
+    """One line for each model of a plan whose folder says that it was trained on other environments."""
+    from agentrm_models.specs import parse_spec
+
+    specs = [parse_spec(plan.policy, "policy")]
+    if plan.reward:
+        specs.append(parse_spec(plan.reward, "reward"))
+    notices = [
+        untrained(plan.environment, spec.path, spec.name) for spec in specs if spec.kind in ("bundled", "folder")
+    ]
+    return [*dict.fromkeys(filter(None, notices))]
+
+
+class OwnFiles(NamedTuple):
+    """A person's own files, as typed: a planning domain with problems, or a story file."""
+
+    domain: Path | None = None
+    problems: tuple[Path, ...] = ()
+    story: Path | None = None
+
+
+def own_files(environment: str, files: OwnFiles, named: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """The address that `--domain` or `--story` stands for, and the task ids that `--problem` and `--task` stand for.
 
     Raises:
-        UsageError: The flags were given to another environment than `pddl`, or one without the other.
+        UsageError: A flag was given to another environment than its own, or one without the other.
     """
-    if domain is None and not problems:
-        return environment, tuple(named)
-    flag = "--domain" if domain else "--problem"
-    if environment.partition(":")[0] != "pddl":
-        raise UsageError(f"{flag} is for the environment pddl, not {environment[:80]!r}", "Leave it out.")
-    if domain is None and environment == "pddl":
+    domain, problems, story = files
+    for flag, given, owner in (
+        ("--domain", domain, "pddl"),
+        ("--problem", problems, "pddl"),
+        ("--story", story, "jericho"),
+    ):
+        if given and environment.partition(":")[0].partition("+")[0] != owner:
+            raise UsageError(f"{flag} is for the environment {owner}, not {environment[:80]!r}", "Leave it out.")
+    if problems and domain is None and environment == "pddl":
         raise UsageError("--problem lacks the domain that the problem belongs to", "Give its file with --domain.")
-    if domain is not None:
-        if ":" in environment:
-            raise UsageError(f"--domain and {environment[:80]!r} both name a domain", "Leave one of them out.")
-        environment = f"pddl:{domain}"
+    for flag, file, what in (("--domain", domain, "domain"), ("--story", story, "story file")):
+        if file is not None and ":" in environment:
+            raise UsageError(f"{flag} and {environment[:80]!r} both name a {what}", "Leave one of them out.")
+        if file is not None:
+            kind, plus, rule = environment.partition("+")
+            environment = f"{kind}:{file}{plus}{rule}"
     return environment, (*(str(problem) for problem in problems), *named)
 
 

@@ -11,6 +11,7 @@ from agentrm_models.bundled import bundled_models
 from agentrm_models.errors import UsageError
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.search.settings import Algorithm, SearchSettings
+from agentrm_tui.settings import family_of, suggest
 from agentrm_tui.ui.catalog import Offer
 
 MIX = "(mix)"
@@ -78,10 +79,22 @@ def known_rewards() -> list[str]:
     return [*dict.fromkeys(bundled), "random"]
 
 
-def suggest(environment: str, known: list[str]) -> str:
-    """The bundled model that fits an environment, or the first one that is known."""
-    fitting = [spec for spec in known if spec.startswith("bundled:") and environment in spec]
-    return (fitting or known or [""])[0]
+def usual_policy(environment: str) -> str:
+    """The spec of the policy that fits an environment best: a bundled one where there is one."""
+    found = suggest(environment, [model for model in bundled_models() if model.role == "policy"])
+    return found.spec if found is not None else known_policies()[0]
+
+
+def usual_reward(environment: str) -> str:
+    """The spec of the reward model that fits an environment best: a bundled one where there is one."""
+    found = suggest(environment, [model for model in bundled_models() if model.role == "reward"])
+    return found.spec if found is not None else known_rewards()[0]
+
+
+def unlearned(environment: str) -> bool:
+    """Whether models are bundled, and none of the policies was trained on an environment."""
+    policies = [model for model in bundled_models() if model.role == "policy" and model.environments]
+    return bool(policies) and not any(family_of(environment) in model.environments for model in policies)
 
 
 def task_ids(choices: Choices, offer: Offer) -> tuple[str, ...]:

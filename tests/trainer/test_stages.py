@@ -137,7 +137,10 @@ def test_sft_learns(make_workspace):
     assert {"config.json", "model.safetensors", "tokenizer.json", "agentrm.json", "README.md"} <= {
         path.name for path in folder.iterdir()
     }
-    assert json.loads((folder / "agentrm.json").read_text()) == {"prompt": "short"}
+    assert json.loads((folder / "agentrm.json").read_text()) == {
+        "prompt": "short",
+        "environments": ["maze"],
+    }
     checkpoint = read_json(workspace.folder("sft") / "checkpoint" / "state.json")
     assert checkpoint["loss"] < 3.0
     assert json.loads(lines[-1])["loss"] < 3.0

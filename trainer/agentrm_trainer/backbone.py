@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -89,11 +89,24 @@ def prepare_for_training(model: Any, device: str) -> Any:
     return model.to(device).train()
 
 
-def save_model(folder: Path, model: Any, tokenizer: Any, prompt: str, card: str, half: bool = True) -> None:
+class Provenance(NamedTuple):
+    """What a model folder says of its training.
+
+    Attributes:
+        prompt: Which instruction the model is to be given.
+        environments: What it was trained on.
+        card: Text of its model card.
+    """
+
+    prompt: str
+    environments: tuple[str, ...]
+    card: str
+
+
+def save_model(folder: Path, model: Any, tokenizer: Any, provenance: Provenance, half: bool = True) -> None:
     """Write a model folder as a whole: safetensors, tokenizer, `agentrm.json` and the card.
 
     Args:
-        prompt: Which instruction the model is to be given.
         half: Store 16-bit floats; the weights in memory are left as they are.
     """
     new = folder.with_name(f".{folder.name}.new")
@@ -103,8 +116,9 @@ def save_model(folder: Path, model: Any, tokenizer: Any, prompt: str, card: str,
         state.pop("lm_head.weight", None)
     _save_weights(model, state, new, half)
     tokenizer.save_pretrained(new)
-    write_atomically(new / "agentrm.json", json.dumps({"prompt": prompt}) + "\n")
-    write_atomically(new / "README.md", card)
+    settings = {"prompt": provenance.prompt, "environments": provenance.environments}
+    write_atomically(new / "agentrm.json", json.dumps(settings) + "\n")
+    write_atomically(new / "README.md", provenance.card)
     replace_folder(new, folder)
 
 

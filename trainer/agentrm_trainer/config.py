@@ -305,6 +305,11 @@ class Config(_Section, frozen=True, kw_only=True):
     export: ExportSection = ExportSection()
 
     @property
+    def environment_names(self) -> tuple[str, ...]:
+        """What is learnt, in the order of the file."""
+        return tuple(environment.name for environment in self.environments)
+
+    @property
     def weight_shares(self) -> dict[str, float]:
         """Each environment's share of the weights."""
         total = sum(environment.weight for environment in self.environments)

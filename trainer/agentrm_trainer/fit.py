@@ -13,7 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from agentrm_models.errors import DataError
-from agentrm_trainer.backbone import load_reward_model, new_reward_model, prepare_for_training, save_model
+from agentrm_trainer.backbone import (
+    Provenance,
+    load_reward_model,
+    new_reward_model,
+    prepare_for_training,
+    save_model,
+)
 from agentrm_trainer.config import FitSection, digest_of
 from agentrm_trainer.judged import JudgedGroup, pair_accuracy
 from agentrm_trainer.label import read_labelled_trees
@@ -174,8 +180,10 @@ class FitRun:
         }
 
     def _save_model(self) -> None:
-        card = reward_card(self._workspace.config, self._figures())
-        save_model(self._folder.path / "reward", self._trainer.model, self._tokenizer, self._section.prompt, card)
+        config = self._workspace.config
+        card = reward_card(config, self._figures())
+        provenance = Provenance(self._section.prompt, config.environment_names, card)
+        save_model(self._folder.path / "reward", self._trainer.model, self._tokenizer, provenance)
 
     def _finish(self) -> None:
         if not self._processes.first:

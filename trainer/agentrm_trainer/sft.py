@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from agentrm_models.errors import UsageError
-from agentrm_trainer.backbone import load_policy_model, new_policy, prepare_for_training, save_model
+from agentrm_trainer.backbone import Provenance, load_policy_model, new_policy, prepare_for_training, save_model
 from agentrm_trainer.collect import Trajectory, read_trajectories
 from agentrm_trainer.config import Config, digest_of
 from agentrm_trainer.examples import Example, ExampleStream, StreamPosition, encode_trajectories
@@ -196,8 +196,9 @@ class SftRun:
             "parameters": sum(tensor.numel() for tensor in self._trainer.model.parameters()),
             "probes": self._state.probes,
         }
-        card = policy_card(self._config, figures)
-        save_model(self._folder.path / "policy", self._trainer.model, self._tokenizer, self._config.sft.prompt, card)
+        config = self._config
+        provenance = Provenance(config.sft.prompt, config.environment_names, policy_card(config, figures))
+        save_model(self._folder.path / "policy", self._trainer.model, self._tokenizer, provenance)
         self._folder.finish(**figures)
 
 

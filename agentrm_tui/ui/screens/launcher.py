@@ -36,7 +36,9 @@ from agentrm_tui.ui.choices import (
     load_choices,
     plan_from,
     save_choices,
-    suggest,
+    unlearned,
+    usual_policy,
+    usual_reward,
 )
 from agentrm_tui.ui.screens.address import AddressScreen
 from agentrm_tui.ui.screens.layout import wear_layout
@@ -137,8 +139,8 @@ class Launcher(Screen[None]):
 
     def _fields(self, names: tuple[str, ...], policies: list[str], rewards: list[str]) -> ComposeResult:
         kept = self._choices
-        policy = kept.policy or suggest(kept.environment, policies)
-        reward = kept.reward or suggest(kept.environment, rewards)
+        policy = kept.policy or usual_policy(kept.environment)
+        reward = kept.reward or usual_reward(kept.environment)
         yield _select("environment", (*names, OTHER), kept.environment)
         yield _select("level", (kept.level,), kept.level)
         yield _number(kept.seed, "seed")
@@ -211,10 +213,11 @@ class Launcher(Screen[None]):
             return
         self._choices = msgspec.structs.replace(self._choices, environment=environment, level=MIX)
         self._offer = None
-        for field, known in (("policy", known_policies()), ("reward", known_rewards())):
+        usual = (("policy", known_policies(), usual_policy), ("reward", known_rewards(), usual_reward))
+        for field, known, choose in usual:
             entry = self.query_one(f"#{field}", Input)
             if entry.value in known:
-                entry.value = suggest(environment, known)
+                entry.value = choose(environment)
         self._describe(environment)
 
     def _take_address(self, address: str | None) -> None:
@@ -321,7 +324,10 @@ def _about(offer: Offer) -> Content:
     else:
         size = f"{len(offer.levels)} levels, any seed; {MIX} cycles through {', '.join(offer.mix[:8])}"
         size += f" and {len(offer.mix) - 8} more" if len(offer.mix) > 8 else ""
-    return Content.assemble(one_line(offer.summary), "\n", (size, "$foreground 62%"))
+    parts: list[str | tuple[str, str]] = [one_line(offer.summary), "\n", (size, "$foreground 62%")]
+    if unlearned(offer.name):
+        parts += ["\n", ("The bundled policy was not trained on it: try expert or scripted.", "$warning")]
+    return Content.assemble(*parts)
 
 
 def _first_environment(names: tuple[str, ...]) -> str:

@@ -20,12 +20,14 @@ class BundledModel(NamedTuple):
         role: What it can be used as.
         folder: Where its weights, tokenizer and model card are.
         size_bytes: Size of all its files.
+        environments: Names of the environments it was trained on; empty where its folder does not say.
     """
 
     name: str
     role: ModelRole
     folder: Path
     size_bytes: int
+    environments: tuple[str, ...] = ()
 
     @property
     def spec(self) -> str:
@@ -37,6 +39,10 @@ class _Config(msgspec.Struct):
     architectures: list[str] = []
 
 
+class _Training(msgspec.Struct):
+    environments: tuple[str, ...] = ()
+
+
 def model_role(folder: Path) -> ModelRole | None:
     """Tell a policy from a reward model by the architecture its `config.json` names; None where there is no model."""
     try:
@@ -46,6 +52,14 @@ def model_role(folder: Path) -> ModelRole | None:
     if any(name.endswith(("ForSequenceClassification", "ForTokenClassification")) for name in config.architectures):
         return "reward"
     return "policy"
+
+
+def trained_on(folder: Path) -> tuple[str, ...]:
+    """The environments that a model folder's `agentrm.json` names; empty where it names none."""
+    try:
+        return msgspec.json.decode((folder / "agentrm.json").read_bytes(), type=_Training).environments
+    except (OSError, msgspec.DecodeError):
+        return ()
 
 
 def bundled_models(root: Path = HERE) -> list[BundledModel]:
@@ -60,5 +74,5 @@ def bundled_models(root: Path = HERE) -> list[BundledModel]:
             role = model_role(place)
             if role is not None:
                 size = sum(file.stat().st_size for file in place.iterdir() if file.is_file())
-                found.append(BundledModel(folder.name, role, place, size))
+                found.append(BundledModel(folder.name, role, place, size, trained_on(place)))
     return found

@@ -15,7 +15,8 @@ from agentrm_models.weight_files import check_safetensors
 Purpose: TypeAlias = Literal["policy", "reward"]
 
 SETTINGS_FILE = "agentrm.json"
-"""Optional file of a model folder; its key `prompt` (`full` or `short`) says which instruction the model was given."""
+"""Optional file of a model folder: `prompt` (`full` or `short`) says which instruction the model was given,
+`environments` what it was trained on."""
 
 
 class LoadedModel(NamedTuple):
