@@ -49,7 +49,7 @@ test: lint types imports
 # One alone: make test-extras EXTRAS=scienceworld
 EXTRAS := scienceworld interactive-fiction
 TESTS_scienceworld := tests/environments/test_scienceworld.py
-TESTS_interactive-fiction := tests/environments/test_jericho.py
+TESTS_interactive-fiction := tests/environments/test_jericho.py tests/environments/test_jericho_story.py
 
 test-extras: $(addprefix test-extra-,$(EXTRAS))
 

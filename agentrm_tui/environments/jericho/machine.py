@@ -20,8 +20,11 @@ _FORBIDDEN = frozenset(
 """First words that write files, leave the game, or take turns back."""
 _SEVERAL = re.compile(r"\bthen\b|,")
 """What makes several commands of one."""
-_STATUS_LINE = re.compile(r">? {20,}\S.*$")
+_STATUS_LINE = re.compile(r"^>.*\S {8,}\S.*$|>? {20,}\S.*$")
+"""Where the player is, and the score or the time: its own line, behind the prompt in stories of version 3."""
 _PROMPT = re.compile(r"\s*>\s*$")
+_LEFT_PROMPT = re.compile(r"^>\s*(?:\n|$)")
+"""The prompt of the command before, where a story does not show it at once."""
 
 
 def require(module: str) -> Any:
@@ -78,6 +81,11 @@ class Machine:
         """The interpreter, for what it knows about the games it supports."""
         return self._frotz
 
+    @property
+    def halted(self) -> bool:
+        """The story did what no story may do, and was stopped; it answers nothing any more."""
+        return bool(self._frotz.frotz_lib.halted())
+
     def holds(self, story: Path, seed: int) -> bool:
         """This story file is loaded with this seed."""
         return self._loaded == (str(story), seed)
@@ -98,7 +106,9 @@ class Machine:
         return Memory(tuple(self._frotz.get_state()))
 
     def thaw(self, memory: Memory) -> None:
-        """Go back to a snapshot of this story file."""
+        """Go back to a snapshot of this story file; one that was stopped is begun again for that."""
+        if self.halted:
+            self._frotz.reset()
         self._frotz.set_state(memory.parts)
 
     def close(self) -> None:
@@ -122,4 +132,4 @@ def clean(text: str) -> str:
     lines = [_STATUS_LINE.sub("", line).strip() for line in text.splitlines()]
     joined = "\n".join(" ".join(line.split()) for line in lines if line)
     shown = "".join(char for char in joined if char == "\n" or char.isprintable())
-    return _PROMPT.sub("", shown).strip()
+    return _PROMPT.sub("", _LEFT_PROMPT.sub("", shown)).strip()
