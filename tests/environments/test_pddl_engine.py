@@ -209,7 +209,7 @@ def test_a_wrong_domain_is_one_clear_line(old: str, new: str, told: str) -> None
     ("old", "new", "told"),
     [
         ("(:domain ferry)", "(:domain boats)", "'boats', not 'ferry'"),
-        ("(ferry-at home)", "(not (full))", "has no place"),
+        ("(ferry-at home)", "(ferry-at home) (not (ferry-at home))", "said to hold and not to hold"),
         ("(at big home)", "(at huge home)", "'huge'"),
         ("(:goal", "(:gaol", "exactly one goal"),
         ("(light mini)", "light", "neither"),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any, NoReturn, Protocol
 
-# A `?` begins a new token even in the middle of a word: a widely used barman file writes `level?l1`.
-_TOKEN = re.compile(r";[^\n]*|[()]|\?[^\s()?;]*|[^\s()?;]+")
+# A `?` begins a new token even in the middle of a word: a widely used barman file writes `level?l1`. A dash does at
+# its beginning only (`-block`): names hold dashes, too.
+_TOKEN = re.compile(r";[^\n\r]*|[()]|\?[^\s()?;]*|-(?!\d)|[^\s()?;]+")
 
 
 class Word(str):

@@ -40,6 +40,10 @@ _SECTIONS = {
     ":method": "hierarchical tasks",
 }
 
+_TYPED_LISTS = frozenset({":types", ":constants", ":objects"})
+_LISTS = _TYPED_LISTS | {":requirements", ":predicates", ":functions", ":init"}
+"""Sections that may be written in several parts."""
+
 _CONDITIONS = {
     "when": "conditional effects",
     "forall": "quantifiers",
@@ -63,8 +67,9 @@ def parse_domain(text: str, source: str = "domain") -> Domain:
     name, sections = reader.define(text, "domain")
     reader.check_requirements(sections)
     parents: dict[str, str] = {}
-    for kind in reader.typed(sections.get(":types", [])):
-        parents[kind.name] = kind.types[0]
+    for kind in reader.typed(sections.get(":types", []), single=True):
+        if kind.name != ROOT_TYPE:
+            parents[kind.name] = kind.types[0]
     for parent in list(parents.values()):
         if parent != ROOT_TYPE:
             parents.setdefault(parent, ROOT_TYPE)
@@ -99,7 +104,7 @@ def parse_problem(text: str, domain: Domain, source: str = "problem") -> Problem
         reader.fail(f"the problem is of domain {' '.join(map(str, wanted))!r}, not {domain.name!r}", wanted)
     objects = tuple(sorted(reader.typed(sections.get(":objects", []), known=True, single=True)))
     terms = {item.name for item in (*domain.constants, *objects)}
-    initial = [reader.holds(node, terms) for node in sections.get(":init", []) if not _is_cost(node)]
+    initial = reader.initial(sections.get(":init", []), terms)
     goals = sections.get(":goal", [])
     if len(goals) != 1:
         reader.fail("exactly one goal is needed", goals)
@@ -173,8 +178,8 @@ class _Reader:
                     sections.setdefault(":action", []).append(_body(part))
                 case [str(key), *_] if key in _SECTIONS and key != ":functions":
                     self.unsupported(f"{_SECTIONS[key]} ({key}) are", key)
-                case [str(key), *_] if key.startswith(":") and key not in sections:
-                    sections[str(key)] = _body(part)
+                case [str(key), *_] if key.startswith(":") and (key not in sections or key in _LISTS):
+                    sections[str(key)] = _joined(sections.get(str(key)), part, key in _TYPED_LISTS)
                 case _:
                     self.fail("a section is written twice or does not begin with (:name", part)
         return str(name), sections
@@ -217,7 +222,7 @@ class _Reader:
                 if kind not in self.types:
                     self.fail(f"type {kind!r} is not declared", item, _nearest(kind, self.types))
             if single and len(kinds) > 1:
-                self.fail("an object has several types; (either …) is for parameters only", item)
+                self.fail("it has several types; (either …) is for parameters only", item)
             found.extend((name, kinds) for name in waiting)
             waiting = []
             position += 2
@@ -259,7 +264,13 @@ class _Reader:
         parts = {key: value for key, value in zip(body[1::2], body[2::2], strict=True) if isinstance(key, str)}
         if unknown := [key for key in parts if key not in (":parameters", ":precondition", ":effect")]:
             self.unsupported(f"action {name}: {unknown[0]} is", unknown[0])
-        parameters = tuple(self.typed(parts.get(":parameters", []), known=True))
+        listed = parts.get(":parameters", Group(0))
+        if not isinstance(listed, Group):
+            self.fail(f"action {name}: parameters stand in brackets", listed)
+        parameters = tuple(self.typed(listed, known=True))
+        bare = {parameter.name for parameter in parameters if not parameter.name.startswith("?")}
+        if wrong := [word for word in listed if isinstance(word, Word) and word in bare]:
+            self.fail(f"action {name}: a parameter is written ?{wrong[0]}, not {wrong[0]}", wrong[0])
         terms = constants | {parameter.name for parameter in parameters}
         wanted = parts.get(":effect", Group(0))
         effect = tuple(self.conjunction(wanted, terms))
@@ -283,11 +294,19 @@ class _Reader:
                     found.append(self.literal(part, terms))
         return found
 
-    def holds(self, node: Any, terms: set[str]) -> Atom:
-        literal = self.literal(node, terms)
-        if not literal.positive:
-            self.fail("the initial state lists what holds; (not …) has no place in it", node)
-        return literal.atom
+    def initial(self, nodes: Sequence[Any], terms: set[str]) -> list[Atom]:
+        """The atoms that hold at first; what is said not to hold is not among them anyway."""
+        literals = [
+            (literal, node) for node in nodes if not _is_cost(node) for literal in self.conjunction(node, terms)
+        ]
+        for literal, node in literals:
+            if literal.atom[0] == EQUALITY:
+                self.fail("a thing equals itself and nothing else; the initial state cannot tell", node)
+        told = {literal.atom for literal, _ in literals if literal.positive}
+        for literal, node in literals:
+            if not literal.positive and literal.atom in told:
+                self.fail(f"{_format_atom(literal.atom)} is said to hold and not to hold", node)
+        return [literal.atom for literal, _ in literals if literal.positive]
 
     def literal(self, node: Any, terms: set[str]) -> Literal:
         positive = True
@@ -322,6 +341,27 @@ def _body(part: Group) -> Group:
     body = Group(part.line)
     body.extend(part[1:])
     return body
+
+
+def _joined(before: Group | None, part: Group, typed: bool) -> Group:
+    """A section's list and, in front of it, what an earlier part of the section listed.
+
+    Args:
+        typed: Names at the end of the earlier part that have no type do not take the type of what follows.
+    """
+    body = _body(part)
+    if before is None:
+        return body
+    if typed and before and (len(before) < 2 or before[-2] != "-"):
+        before.extend(_word(text, body.line) for text in ("-", ROOT_TYPE))
+    before.extend(body)
+    return before
+
+
+def _word(text: str, line: int) -> Word:
+    word = Word(text)
+    word.line = line
+    return word
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
