@@ -22,8 +22,8 @@ from agentrm_trainer.workspace import read_json
 def launch(folder: Path, stage: str) -> None:
     """Run a stage on two processes, which talk over loopback."""
     here = Path(__file__).parent
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--local-addr", "127.0.0.1"]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
     environment = {**os.environ, "PYTHONPATH": str(here), "OMP_NUM_THREADS": "1"}
     result = subprocess.run(
         [*command, str(here / "launched_stages.py"), str(folder), stage],

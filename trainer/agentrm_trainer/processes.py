@@ -1,8 +1,8 @@
 """Training on several processes: each reads its share of every batch, and the gradients are added up.
 
-Started with `accelerate launch`, every process runs the same stage. All know the whole batch, so that its weights are
-divided by the same total, and the sum of their gradients is that of one process with the whole batch. Only the first
-process writes files and lines.
+Started by a launcher (`accelerate launch`, `torchrun`), every process runs the same stage. All know the whole batch, so
+that its weights are divided by the same total, and the sum of their gradients is that of one process with the whole
+batch. Only the first process writes files and lines.
 """
 
 from __future__ import annotations
