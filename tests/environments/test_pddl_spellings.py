@@ -218,3 +218,38 @@ def test_a_mistake_in_a_problem_is_named_with_file_and_line(tmp_path: Path, old:
     with pytest.raises(AgentRMError) as caught:
         make_environment(f"pddl:{tmp_path}/ferry.pddl").task(str(tmp_path / "two.pddl"))
     assert told in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("precondition", "objects", "told"),
+    [
+        ("(p ?a ?b)", 30, "more than 20,000 ground actions, at action mix with 6 parameters and 30 objects"),
+        ("(and (p ?a ?b) (r ?e ?f))", 60, "more than 500,000 assignments to try, at action mix"),
+    ],
+)
+def test_a_problem_that_would_fill_the_memory_is_refused(
+    tmp_path: Path, precondition: str, objects: int, told: str
+) -> None:
+    (tmp_path / "d.pddl").write_text(
+        "(define (domain d) (:predicates (p ?a ?b) (r ?a ?b) (q))"
+        f"(:action mix :parameters (?a ?b ?c ?d ?e ?f) :precondition {precondition} :effect (q)))"
+    )
+    names = " ".join(f"o{number}" for number in range(objects))
+    (tmp_path / "p.pddl").write_text(
+        f"(define (problem p) (:domain d) (:objects {names}) (:init (p o1 o2) (r o9 o9) (r o8 o8)) (:goal (q)))"
+    )
+    with pytest.raises(DataError) as caught:
+        make_environment(f"pddl:{tmp_path}/d.pddl").task("p.pddl")
+    assert f"p.pddl: {told}" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["~nosuchuser/d.pddl", "x" * 5_000])
+def test_a_path_that_no_file_has_is_one_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / "ferry.pddl").write_text(DOMAIN)
+    for ask in (
+        lambda: make_environment(f"pddl:{name}"),
+        lambda: make_environment(f"pddl:{tmp_path}/ferry.pddl").task(name),
+    ):
+        with pytest.raises(AgentRMError) as caught:
+            ask()
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 300

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from agentrm_models.errors import DataError, UsageError
 from agentrm_models.messages import PromptStyle
+from agentrm_models.typed_path import typed_path
 from agentrm_tui.environments.base import EnvironmentTraits, Picture, Split, StepResult, Task
 from agentrm_tui.environments.pddl.environment import CHECK, FINISH, INVALID_LIMIT, PDDLEnvironment, Script
 from agentrm_tui.environments.pddl.language import Domain
@@ -155,7 +156,7 @@ class PDDLFilesEnvironment(PDDLEnvironment):
 def _absolute(name: str) -> Path:
     if not name or "\0" in name:
         raise UsageError(f"{name[:80]!r} is not the name of a file")
-    return Path(name).expanduser().resolve()
+    return typed_path(name).resolve()
 
 
 def _read(path: Path, what: str) -> str:
@@ -199,7 +200,10 @@ def _words(text: str, source: str) -> SchemaWords:
 @lru_cache(maxsize=64)
 def _script(domain_text: str, domain_source: str, text: str, source: str) -> Script:
     problem = parse_problem(text, _domain(domain_text, domain_source), source)
-    script = Script(_words(domain_text, domain_source), problem)
+    try:
+        script = Script(_words(domain_text, domain_source), problem)
+    except DataError as error:
+        raise DataError(f"{source}: {error.cause}", error.remedy) from None
     for word in (FINISH, CHECK):
         if word in script.named:
             raise DataError(f"{source}: the action {word!r} has a meaning of its own here", "Rename it in the domain.")

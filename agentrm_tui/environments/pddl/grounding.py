@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from typing import NamedTuple
 
+from agentrm_models.errors import DataError
 from agentrm_tui.environments.pddl.language import EQUALITY, Atom, Domain, Literal, Problem, Schema
+
+MOST_OPERATORS = 20_000
+"""Ground actions of a task; their masks would fill the memory beyond that."""
+MOST_TRIES = 500_000
+"""Partial assignments of objects to parameters that are looked at."""
 
 
 class Operator(NamedTuple):
@@ -111,15 +118,21 @@ class GroundTask:
 
 
 def ground(domain: Domain, problem: Problem) -> GroundTask:
-    """Instantiate every schema whose static preconditions hold, and number the fluent atoms."""
+    """Instantiate every schema whose static preconditions hold, and number the fluent atoms.
+
+    Raises:
+        DataError: There are more ground actions than can be held.
+    """
     fluent = domain.fluent_predicates()
     static = frozenset(atom for atom in problem.initial if atom[0] not in fluent)
     things = (*domain.constants, *problem.objects)
-    bindings = [
-        (schema, binding)
-        for schema in domain.schemas
-        for binding in _bindings(schema, domain, {item.name: item.types[0] for item in things}, static, fluent)
-    ]
+    kinds = {item.name: item.types[0] for item in things}
+    bindings: list[tuple[Schema, dict[str, str]]] = []
+    for schema in domain.schemas:
+        for binding in _bindings(schema, domain, kinds, static, fluent):
+            bindings.append((schema, binding))
+            if len(bindings) > MOST_OPERATORS:
+                raise _too_large(schema, f"more than {MOST_OPERATORS:,} ground actions", len(things))
     drafts = [(schema, binding, *_split(schema, binding, fluent)) for schema, binding in bindings]
     table = {atom for draft in drafts for mask in draft[2:] for atom in mask}
     table.update(atom for atom in problem.initial if atom[0] in fluent)
@@ -139,6 +152,13 @@ def ground(domain: Domain, problem: Problem) -> GroundTask:
     unwanted = sum({bit[literal.atom] for literal in problem.goal if not literal.positive})
     met = initial & wanted | ~initial & unwanted
     return GroundTask(domain, problem, atoms, tuple(sorted(static)), operators, initial, wanted, unwanted, met)
+
+
+def _too_large(schema: Schema, what: str, things: int) -> DataError:
+    return DataError(
+        f"{what}, at action {schema.name} with {len(schema.parameters)} parameters and {things} objects",
+        "Take fewer objects, or give them types.",
+    )
 
 
 def _split(
@@ -174,7 +194,11 @@ def _bindings(
                 literal
             )
 
+    tries = count()
+
     def extend(depth: int, binding: dict[str, str]) -> Iterator[dict[str, str]]:
+        if next(tries) > MOST_TRIES:
+            raise _too_large(schema, f"more than {MOST_TRIES:,} assignments to try", len(kinds))
         if not all(_holds(literal, binding, static) for literal in checks[depth]):
             return
         if depth == len(order):
