@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -9,11 +10,12 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from agentrm_models.errors import UsageError
+from agentrm_models.errors import InterruptedRun, UsageError
 from agentrm_trainer.collect import collect
 from agentrm_trainer.explore import explore
 from agentrm_trainer.fit import fit
 from agentrm_trainer.label import label
+from agentrm_trainer.pipeline import run_stage
 from agentrm_trainer.processes import refuse_processes
 from agentrm_trainer.sft import sft
 from agentrm_trainer.workspace import read_json
@@ -43,7 +45,7 @@ def assert_close(one: Path, other: Path) -> None:
         assert (tensor.float() - right[name].float()).abs().max() <= 1e-4, name
 
 
-def test_two_processes_train_the_model_that_one_does(make_workspace) -> None:
+def test_a_launcher_starts_two_processes_that_train_the_model_that_one_does(make_workspace) -> None:
     alone = make_workspace("alone")
     collect(alone)
     together = make_workspace("together")
@@ -53,14 +55,43 @@ def test_two_processes_train_the_model_that_one_does(make_workspace) -> None:
     figures = [read_json(workspace.folder("sft") / "done.json")["figures"] for workspace in (alone, together)]
     assert figures[0]["tokens"] == figures[1]["tokens"] and figures[0]["steps"] == figures[1]["steps"] > 10
     assert_close(*(workspace.folder("sft") / "checkpoint" / "model.safetensors" for workspace in (alone, together)))
-    explore(alone)
-    label(alone)
-    shutil.rmtree(together.folder("sft"))
-    for stage in ("sft", "explore", "label"):
-        shutil.copytree(alone.folder(stage), together.folder(stage))
+
+
+def test_a_stage_starts_its_own_processes(make_workspace) -> None:
+    alone = make_workspace("alone")
+    for stage in (collect, sft, explore, label):
+        stage(alone)
+    together = make_workspace("together", fit={"processes": 2})
+    for name in ("sft", "explore", "label"):
+        shutil.copytree(alone.folder(name), together.folder(name))
     fit(alone)
-    launch(together.out, "fit")
+    run_stage(together, "fit")
     assert_close(*(workspace.folder("fit") / "checkpoint" / "model.safetensors" for workspace in (alone, together)))
+    assert (together.folder("fit") / "reward" / "model.safetensors").exists()
+    assert not multiprocessing.active_children()
+
+
+def test_a_stage_in_several_processes_is_stopped_and_gone_on_with(make_workspace) -> None:
+    whole = make_workspace("whole")
+    collect(whole)
+    stopped = make_workspace("stopped", sft={"processes": 2})
+    shutil.copytree(whole.folder("collect"), stopped.folder("collect"))
+    stopped.stop()
+    with pytest.raises(InterruptedRun, match="--resume"):
+        run_stage(stopped, "sft")
+    assert not (stopped.folder("sft") / "done.json").exists()
+    assert not multiprocessing.active_children()
+    sft(whole)
+    run_stage(make_workspace("stopped", resume=True, sft={"processes": 2}), "sft")
+    assert_close(*(workspace.folder("sft") / "checkpoint" / "model.safetensors" for workspace in (whole, stopped)))
+
+
+def test_an_error_of_one_process_ends_all(make_workspace) -> None:
+    workspace = make_workspace(sft={"processes": 2, "max_tokens": 0})
+    collect(workspace)
+    with pytest.raises(UsageError, match="no budget"):
+        run_stage(workspace, "sft")
+    assert not multiprocessing.active_children()
 
 
 def test_other_stages_are_not_launched(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,7 @@ class SftSection(_Section, frozen=True, kw_only=True):
         probe_tokens: Tokens between two dev probes; 0 for none.
         probe_tasks: Dev tasks of each environment in a probe.
         checkpoint_minutes: Minutes between two checkpoints.
+        processes: Processes of this machine that train together, a share of the threads each.
     """
 
     init_from: str = ""
@@ -131,6 +132,7 @@ class SftSection(_Section, frozen=True, kw_only=True):
     probe_tokens: Count = 1_000_000
     probe_tasks: Positive = 16
     checkpoint_minutes: Rate = 3.0
+    processes: Positive = 1
 
 
 class ExploreSection(_Section, frozen=True, kw_only=True):
@@ -198,7 +200,7 @@ class FitSection(_Section, frozen=True, kw_only=True):
         prompt: Which instruction it is given (the paper's has a short one of its own).
         learning_rate: Peak of the cosine (paper: 1e-5 for an 8B model).
         head_rate: Factor of the head's learning rate.
-        weight_decay, warmup, clip, optimiser, bf16, checkpoint_minutes: As in behaviour cloning.
+        weight_decay, warmup, clip, optimiser, bf16, checkpoint_minutes, processes: As in behaviour cloning.
         tokens_per_step: Packed tokens of one step.
         tree_tokens: Larger trees are cut into sub-trees of about this many tokens, which repeat their trunk.
         epochs: Passes over the labels at most.
@@ -222,6 +224,7 @@ class FitSection(_Section, frozen=True, kw_only=True):
     ranking: Annotated[float, Meta(ge=0)] = 0.0
     evaluations: Positive = 8
     checkpoint_minutes: Rate = 3.0
+    processes: Positive = 1
 
 
 class EvaluateSection(_Section, frozen=True, kw_only=True):

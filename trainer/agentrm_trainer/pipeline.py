@@ -5,18 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
+from agentrm_trainer.launching import run_in_processes, wanted_processes
 from agentrm_trainer.workspace import STAGES, StageName, Workspace
 
 
+def run_here(workspace: Workspace, name: StageName) -> None:
+    """Run one stage in this process, importing only what it needs."""
+    stage: Callable[[Workspace], None] = getattr(import_module(f"agentrm_trainer.{name}"), name)
+    stage(workspace)
+
+
 def run_stage(workspace: Workspace, name: StageName) -> None:
-    """Run one stage, importing only what it needs.
+    """Run one stage, in several processes where the settings ask for them.
 
     Raises:
         UsageError: The stage before it is not finished, or there is earlier work and no `resume`.
         InterruptedRun: A person asked to stop.
     """
-    stage: Callable[[Workspace], None] = getattr(import_module(f"agentrm_trainer.{name}"), name)
-    stage(workspace)
+    count = wanted_processes(workspace.config, name)
+    if count > 1:
+        run_in_processes(workspace, name, count)
+    else:
+        run_here(workspace, name)
 
 
 def run_pipeline(workspace: Workspace) -> None:

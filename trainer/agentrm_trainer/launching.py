@@ -1,0 +1,108 @@
+"""Starting a training stage in several processes of this machine, as `sft.processes` and `fit.processes` ask for.
+
+On a CPU two processes with a core each train faster than one process with two threads: only the sum of the gradients
+is waited for, not every single operation. On several machines or GPUs a launcher does this (see `processes`).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from agentrm_models.errors import MemoryExhaustedError
+from agentrm_trainer.config import Config
+from agentrm_trainer.processes import launched_processes
+from agentrm_trainer.progress import make_display
+from agentrm_trainer.workspace import StageName, Workspace
+
+
+class Sitting(NamedTuple):
+    """What every process of a stage is told.
+
+    Attributes:
+        processes: How many there are.
+        port: Where the first one listens, on loopback.
+    """
+
+    stage: StageName
+    config: Config
+    out: Path
+    resume: bool
+    processes: int
+    port: int
+
+
+def wanted_processes(config: Config, stage: StageName) -> int:
+    """In how many processes a stage is to be started from here; 1 where a launcher has started it already."""
+    if launched_processes() > 1:
+        return 1
+    return {"sft": config.sft.processes, "fit": config.fit.processes}.get(stage, 1)
+
+
+def run_in_processes(workspace: Workspace, stage: StageName, count: int) -> None:
+    """Run a training stage in `count` processes, which share the threads; an error of one ends all.
+
+    Raises:
+        AgentRMError: What the stage raises; `InterruptedRun` where a person asked to stop.
+        MemoryExhaustedError: A process was ended from outside.
+    """
+    threads = max(1, workspace.config.threads // count)
+    config = msgspec.structs.replace(workspace.config, threads=threads)
+    sitting = Sitting(stage, config, workspace.out, workspace.resume, count, _free_port())
+    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        _follow(workspace, [pool.submit(_take_part, sitting, index) for index in range(count)])
+    except BrokenProcessPool:
+        workspace.check_stop()
+        raise MemoryExhaustedError(
+            f"a process of {stage} was ended from outside, as happens when memory runs out", "Use fewer processes."
+        ) from None
+    finally:
+        for child in multiprocessing.active_children():
+            child.kill()
+        pool.shutdown(cancel_futures=True)
+
+
+def _follow(workspace: Workspace, running: list[Future[None]]) -> None:
+    """Wait for all processes, and hand on the wish to stop once."""
+    told = False
+    while True:
+        done, waiting = wait(running, timeout=0.5, return_when=FIRST_EXCEPTION)
+        for future in done:
+            future.result()
+        if not waiting:
+            return
+        if workspace.stopping and not told:
+            told = True
+            for child in multiprocessing.active_children():
+                child.terminate()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _take_part(sitting: Sitting, index: int) -> None:
+    """One process's part of the stage."""
+    from agentrm_trainer.pipeline import run_here
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    place = {"RANK": index, "LOCAL_RANK": index, "WORLD_SIZE": sitting.processes, "LOCAL_WORLD_SIZE": sitting.processes}
+    os.environ.update({name: str(value) for name, value in place.items()})
+    os.environ.update({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(sitting.port), "OMP_WAIT_POLICY": "PASSIVE"})
+    workspace = Workspace(sitting.config, sitting.out, make_display(), sitting.resume)
+    with workspace.catching_signals():
+        # The parent alone answers Ctrl-C, and hands it on as SIGTERM.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        run_here(workspace, sitting.stage)
