@@ -48,8 +48,9 @@ test: lint types imports
 # Each extra's install line in a fresh virtual environment, and that extra's tests; -rs names what is skipped and why.
 # One alone: make test-extras EXTRAS=scienceworld
 EXTRAS := scienceworld interactive-fiction
-TESTS_scienceworld := tests/environments/test_scienceworld.py
-TESTS_interactive-fiction := tests/environments/test_jericho.py tests/environments/test_jericho_story.py
+TESTS_scienceworld := tests/environments/test_scienceworld.py tests/environments/test_conformance.py -k scienceworld
+TESTS_interactive-fiction := tests/environments/test_jericho.py tests/environments/test_jericho_story.py \
+	tests/environments/test_conformance.py -k jericho
 
 test-extras: $(addprefix test-extra-,$(EXTRAS))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
+import logging
 import os
 import random
 import signal
@@ -226,25 +228,6 @@ def made() -> Iterator[list[ScienceWorldEnvironment]]:
         environment.close()
 
 
-def test_tasks_and_instructions_keep_the_rules() -> None:
-    conformance.check_tasks(ScienceWorldEnvironment)
-    conformance.check_instructions(ScienceWorldEnvironment)
-
-
-@needs_extra
-def test_episodes_repeat_and_do_not_leak(made: list[ScienceWorldEnvironment]) -> None:
-    def make() -> ScienceWorldEnvironment:
-        made.append(ScienceWorldEnvironment())
-        return made[-1]
-
-    conformance.check_traits(make, "scienceworld")
-    tasks = [make().task(task) for task in ("lifespan-longest-lived:9000004", "lifespan-shortest-lived:3")]
-    conformance.check_determinism(make, tasks[:1])
-    conformance.check_no_leak(make, tasks)
-    conformance.check_instances_apart(make, tasks)
-    conformance.check_step_limit(make, tasks[1:])
-
-
 @needs_extra
 @pytest.mark.parametrize("kind", ["random", "hostile"])
 def test_any_text_ends_in_an_observation(made: list[ScienceWorldEnvironment], kind: str) -> None:
@@ -315,3 +298,48 @@ def test_the_machine_does_not_outlive_a_killed_process() -> None:
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert _ends(int(ended.stdout))
+
+
+def _children(process_id: int) -> list[int]:
+    """Processes that this one has started and not yet reaped."""
+    listed = Path(f"/proc/{process_id}/task/{process_id}/children")
+    return [int(each) for each in listed.read_text().split()]
+
+
+@needs_extra
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks into /proc")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_the_machine_does_not_outlive_the_program(tmp_path: Path, how: signal.Signals) -> None:
+    typed = ["--policy", "expert", "--search", "greedy", "--tasks", "30", "--out", str(tmp_path / "a.jsonl")]
+    command = [sys.executable, "-m", "agentrm_tui", "run", "scienceworld", "--level", "find-plant", *typed]
+    program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert program.stdout is not None
+    for line in program.stdout:
+        if "act" in line:
+            break
+    (machine,) = _children(program.pid)
+    assert "java" in Path(f"/proc/{machine}/cmdline").read_text()
+    program.send_signal(how)
+    program.wait(60)
+    program.stdout.close()
+    assert _ends(machine)
+
+
+@needs_extra
+def test_a_machine_that_died_leaves_no_log_behind_not_even_when_garbage_is_collected(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    env = ScienceWorldEnvironment()
+    env.reset(env.task("find-plant:0"))
+    assert env._simulator is not None
+    os.kill(env._simulator.process_id, signal.SIGKILL)
+    assert _ends(env._simulator.process_id)
+    with pytest.raises(DataError):
+        env.step("look around")
+    env._simulator._java = None
+    gc.collect()
+    env.close()
+    del env
+    gc.collect()
+    logging.getLogger("py4j.java_gateway").error("it cannot be reached")
+    assert caplog.records == [] and capfd.readouterr() == ("", "")

@@ -155,7 +155,7 @@ class ScienceWorldEnvironment(BaseEnvironment):
     def expert(self) -> tuple[str, str]:
         """The next action of a path that is proven to reach the goal; silent once another action was taken."""
         simulator, task = self._episode()
-        path = () if self._done else expert_path(simulator, task.level, variation_of(task.level, task.seed))
+        path = () if self._done else expert_path(simulator, task.level, variation_of(task.level, task.seed)).actions
         taken = len(self._taken)
         if taken >= len(path) or path[:taken] != tuple(self._taken):
             return "", ""

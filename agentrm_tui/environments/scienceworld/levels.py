@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from agentrm_tui.environments.base import SPLIT_SEEDS, Split
 
@@ -10,6 +14,11 @@ _DEFAULT_STEPS = 100
 """The simulator's own step limit, for tasks without a published one of their own."""
 _SHIFT = 13
 """Added after every thirty seeds; 13 + 30 is a prime that divides no split's number of variations."""
+
+LEAST_REACHED = 0.95
+"""What the expert must reach within the step limit; variations in which it does not are left out."""
+LEFT_OUT_FILE = Path(__file__).parent / "left_out.json"
+"""The variations that are left out, by level; written by benchmarks/scienceworld_paths.py."""
 
 
 class Level(NamedTuple):
@@ -91,15 +100,28 @@ def split_variations(level: str, split: Split) -> range:
             return range(3 * quarter, variations)
 
 
+@cache
+def left_out() -> dict[str, tuple[int, ...]]:
+    """The variations of each level in which no known path of the expert fits into the step limit."""
+    return msgspec.json.decode(LEFT_OUT_FILE.read_bytes(), type=dict[str, tuple[int, ...]])
+
+
+@cache
+def played_variations(level: str, split: Split) -> tuple[int, ...]:
+    """The variations of a split without those that are left out."""
+    aside = frozenset(left_out().get(level, ()))
+    return tuple(variation for variation in split_variations(level, split) if variation not in aside)
+
+
 def variation_of(level: str, seed: int) -> int:
     """The variation that a task's seed plays; seeds of different splits share none.
 
-    Consecutive seeds, and also seeds thirty apart, go through all of a split's variations.
+    Consecutive seeds, and also seeds thirty apart, go through all of a split's variations but those left out.
     """
     split: Split = "train"
     for name, first in SPLIT_SEEDS.items():
         if seed >= first:
             split = name
     number = seed - SPLIT_SEEDS[split]
-    variations = split_variations(level, split)
+    variations = played_variations(level, split)
     return variations[(number + _SHIFT * (number // len(LEVELS))) % len(variations)]

@@ -7,6 +7,7 @@ machine gives all objects the same hash (HotSpot's `hashCode=2`), so that sets k
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ import subprocess
 import threading
 import weakref
 from collections.abc import Container, Iterable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -111,6 +113,20 @@ def _workplace() -> str:
     return str(folder)
 
 
+def _keep_quiet() -> None:
+    """Keep the bridge to Java from logging tracebacks of errors that it raises as well.
+
+    It logs them to the screen, and even while garbage is collected: formatting a traceback parses source, which
+    Python 3.11 cannot do in the middle of other parsing (`AST constructor recursion depth mismatch`).
+    """
+    logging.getLogger("py4j").setLevel(logging.CRITICAL + 1)
+    logging.getLogger().addFilter(_not_from_the_bridge)
+
+
+def _not_from_the_bridge(record: logging.LogRecord) -> bool:
+    return Path(record.pathname).parts[-2:] != ("py4j", "java_gateway.py")
+
+
 class JavaMachine:
     """One virtual machine; it ends when this process ends, however it does: the machine watches its input.
 
@@ -122,6 +138,7 @@ class JavaMachine:
     def __init__(self) -> None:
         jar, java = find_jar(), find_java()
         py4j = import_module("py4j.java_gateway")
+        _keep_quiet()
         try:
             port, token, self.process = py4j.launch_gateway(
                 classpath=str(jar),
@@ -141,6 +158,7 @@ class JavaMachine:
         self.random = companion.getField("MODULE$").get(None)
         self.lock = threading.RLock()
         self.users = 0
+        self.lost = False
         self.owner = os.getpid()
         self._scratch: Any = None
 
@@ -156,19 +174,26 @@ class JavaMachine:
 
     @property
     def alive(self) -> bool:
-        """It was started by this process and still runs."""
-        return self.owner == os.getpid() and self.process.poll() is None
+        """It was started by this process, still runs and has always answered."""
+        return self.owner == os.getpid() and not self.lost and self.process.poll() is None
 
     def end(self) -> None:
         """End the process; it is killed if it does not end by itself."""
         self._scratch = None
-        self._gateway.shutdown()
-        self.process.stdin.close()
+        with suppress(OSError, import_module("py4j.protocol").Py4JError):
+            self._gateway.shutdown() if self.alive else self._gateway.close()
+        with suppress(OSError):
+            self.process.stdin.close()
         try:
             self.process.wait(_CLOSING_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def _is_told_by_java(error: Exception) -> bool:
+    """Whether the machine itself said what failed; everything else means that it does not answer."""
+    return isinstance(error, import_module("py4j.protocol").Py4JJavaError)
 
 
 _guard = threading.RLock()
@@ -254,8 +279,11 @@ class Simulator:
             self._load(machine, scratch, level, variation, True)
             return tuple(self._call(lambda: list(scratch.getGoldActionSequence())))
 
-    def try_path(self, level: str, variation: int, path: tuple[str, ...]) -> tuple[float, tuple[str, ...]]:
+    def try_path(self, level: str, variation: int, path: tuple[str, ...], most: int) -> tuple[float, tuple[str, ...]]:
         """Play a path from the beginning, beside this simulator's episode.
+
+        Args:
+            most: Actions after which it ends.
 
         Returns:
             The highest score, and the actions until then without those that the simulator did not understand.
@@ -273,7 +301,7 @@ class Simulator:
                 taken.append(action)
                 if answer.score > best:
                     best, steps = answer.score, len(taken)
-                if answer.completed or answer.score < 0:
+                if answer.completed or answer.score < 0 or len(taken) >= most:
                     break
         return best, tuple(taken[:steps])
 
@@ -309,5 +337,8 @@ class Simulator:
         except Exception as error:
             if not type(error).__module__.startswith("py4j.") and not isinstance(error, OSError):
                 raise
+            machine = self._machine
+            if machine is not None and not _is_told_by_java(error):
+                machine.lost = True
             cause = "its Java process has ended" if not self.alive else f"{' '.join(str(error).split())[:160]}"
             raise DataError(f"ScienceWorld's simulator failed: {cause}") from error
