@@ -7,15 +7,27 @@ outcome is the last reward, as in AgentGym's own evaluation, unless the address 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from agentrm_models.errors import DataError
 from agentrm_tui.environments.base import Split, Task
-from agentrm_tui.environments.remote import RefusedError, RemoteEnvironment, Reply, clean, read_reward
+from agentrm_tui.environments.remote import (
+    RefusedError,
+    RemoteEnvironment,
+    Reply,
+    clean,
+    read_done,
+    read_reward,
+    read_text,
+)
 
 CLOSING_SECONDS = 5.0
 """How long the end of a session is waited for."""
+
+_SESSION_NAMES = ("env_idx", "env_id", "id", "session_id", "idx")
+"""What servers call the number of a session that they have made."""
 
 
 class Dialect(NamedTuple):
@@ -27,7 +39,7 @@ class Dialect(NamedTuple):
 
 
 DIALECTS = (
-    Dialect("env_idx", ("session_id", "data_idx", "id")),
+    Dialect("env_idx", ("session_id", "data_idx", "id", "item_id")),
     Dialect("id", ("data_idx", "game", "session_id"), (("world_type", "Text"),)),
     Dialect("env_idx", ("session_id",)),
     Dialect("env_idx", ("data_idx",)),
@@ -55,6 +67,7 @@ class AgentGymEnvironment(RemoteEnvironment):
         super().__init__(address)
         self._dialects: tuple[Dialect, ...] = DIALECTS
         self._session: int | str | None = None
+        self._asked_again = False
         self._create()
         self.offers_actions = self._ask_actions() is not None
 
@@ -82,7 +95,12 @@ class AgentGymEnvironment(RemoteEnvironment):
                 refused = refused or error
                 continue
             self._dialects = (dialect,)
-            return self._opening(found)
+            reply = self._opening(found)
+            # Servers that fail over this before the first reset may well answer now.
+            if not self.offers_actions and not self._asked_again:
+                self._asked_again = True
+                self.offers_actions = self._ask_actions() is not None
+            return reply
         raise refused or DataError(f"{self.server.name}: cannot be reset")
 
     def act(self, action: str) -> Reply:
@@ -99,7 +117,8 @@ class AgentGymEnvironment(RemoteEnvironment):
         text = self._text(found, where)
         if text is None:
             raise DataError(f"{where} was answered without a state or observation")
-        return Reply(text, read_reward(found.get("reward", found.get("score")), where), bool(found.get("done", False)))
+        told = next((found[name] for name in ("reward", "score") if found.get(name) is not None), None)
+        return Reply(text, read_reward(told, where), read_done(found))
 
     def valid_actions(self) -> tuple[str, ...]:
         """What the server lists for the current state; a search cannot be listed."""
@@ -118,18 +137,21 @@ class AgentGymEnvironment(RemoteEnvironment):
 
     def _create(self) -> None:
         found = self.server.post("/create")
-        match found:
-            case {"env_idx": int() | str() as session} | {"env_id": int() | str() as session}:
-                self._session = session
-            case {"id": int() | str() as session}:
-                self._session = session
-                self._dialects = tuple(sorted(DIALECTS, key=lambda dialect: dialect.session != "id"))
-            case int() | str():
-                self._session = found
-            case {"error": told}:
-                raise DataError(f"{self.server.name}: POST /create: {_line(told)}")
-            case _:
-                raise DataError(f"{self.server.name}: POST /create did not answer with a session's number")
+        whole = found
+        while isinstance(found, dict) and "error" not in found:
+            named = next((name for name in _SESSION_NAMES if _is_session(found.get(name))), "")
+            if named:
+                if named == "id":
+                    self._dialects = tuple(sorted(DIALECTS, key=lambda dialect: dialect.session != "id"))
+                found = found[named]
+            else:
+                found = next((found[name] for name in ("data", "result") if name in found), None)
+        if isinstance(found, dict):
+            raise DataError(f"{self.server.name}: POST /create: {_line(found['error'])}")
+        if not _is_session(found):
+            told = _line(json.dumps(whole))[:80]
+            raise DataError(f"{self.server.name}: POST /create did not answer with a session's number, but with {told}")
+        self._session = found
 
     def _opening(self, found: object) -> Reply:
         where = f"{self.server.name}: POST /reset"
@@ -138,6 +160,8 @@ class AgentGymEnvironment(RemoteEnvironment):
                 return Reply(text)
             case [str() as text, *_] if text:
                 return Reply(text)
+            case [dict() as seen, *_] if told := read_text(seen.get("observation", seen)):
+                return Reply(told)
             case dict() if told := self._text(found, where):
                 task = found.get("task_description")
                 return Reply(f"{task}\n{told}" if isinstance(task, str) and task not in told else told)
@@ -148,9 +172,9 @@ class AgentGymEnvironment(RemoteEnvironment):
         return Reply(shown)
 
     def _text(self, found: dict[str, Any], where: str) -> str | None:
-        for field in ("observation", "state"):
-            if isinstance(found.get(field), str):
-                return str(found[field])
+        for field in ("observation", "state", "obs"):
+            if isinstance(found.get(field), str | dict | list):
+                return read_text(found[field])
         if "error" in found:
             raise DataError(f"{where}: {_line(found['error'])}")
         return None
@@ -159,7 +183,7 @@ class AgentGymEnvironment(RemoteEnvironment):
         """The actions that the server lists; None where it lists none."""
         try:
             found = self.server.get("/available_actions", **{self._dialects[0].session: self._session})
-        except RefusedError:
+        except DataError:
             return None
         match found:
             case list():
@@ -171,6 +195,10 @@ class AgentGymEnvironment(RemoteEnvironment):
             case _:
                 return None
         return tuple(dict.fromkeys(name for name in listed if isinstance(name, str) and name and clean(name) == name))
+
+
+def _is_session(value: object) -> bool:
+    return isinstance(value, int | str) and not isinstance(value, bool) and value != ""
 
 
 def _line(told: object) -> str:

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from agentrm_models.errors import DataError
 from agentrm_tui.environments.remote import (
+    ASIDE,
     REPLY_LIMIT,
-    RefusedError,
     RemoteEnvironment,
     Reply,
     clean,
+    read_done,
     read_json,
     read_reward,
+    read_text,
     reason,
 )
 
@@ -37,8 +39,11 @@ CLOSING_SECONDS = 2.0
 _IDLE_MESSAGES = 100
 """Messages of other kinds that are passed over before an answer."""
 
-_ASIDE = frozenset({"reward", "done", "metadata"})
-"""Fields of observations and actions that are not for the agent."""
+
+def _is_observation(message: Mapping[str, Any]) -> bool:
+    """Whether a message carries an observation, whatever its type is called."""
+    data = message.get("data", message)
+    return isinstance(data, dict) and "observation" in data
 
 
 class _ServerError(Exception):
@@ -120,13 +125,11 @@ class OpenEnvEnvironment(RemoteEnvironment):
         self._open.close()
 
     def _ask_fields(self) -> dict[str, Mapping[str, Any]]:
-        """The properties of the server's actions; empty where it does not tell them."""
+        """The properties of the server's actions; empty where it does not tell them in words understood here."""
         try:
             schema = self.server.get("/schema")
-        except RefusedError as error:
-            if error.status == 404:
-                return {}
-            raise
+        except DataError:
+            return {}
         match schema:
             case {"action": {"properties": dict(properties), **rest}}:
                 required = rest.get("required")
@@ -134,7 +137,7 @@ class OpenEnvEnvironment(RemoteEnvironment):
                 return {}
         self._required = [name for name in required if name in properties] if isinstance(required, list) else []
         return {
-            name: found if isinstance(found, dict) else {} for name, found in properties.items() if name not in _ASIDE
+            name: found if isinstance(found, dict) else {} for name, found in properties.items() if name not in ASIDE
         }
 
     def _only_field(self) -> str:
@@ -196,7 +199,7 @@ class OpenEnvEnvironment(RemoteEnvironment):
                 message = read_json(session.recv(timeout=self.address.options.timeout), where)
                 if not isinstance(message, dict):
                     raise DataError(f"{where} was not answered by a JSON record")
-                if message.get("type", "observation") in ("observation", "error"):
+                if message.get("type", "observation") in ("observation", "error") or _is_observation(message):
                     return self._read(message, where)
             raise DataError(f"{where} was never answered")
         except TimeoutError:
@@ -220,16 +223,7 @@ class OpenEnvEnvironment(RemoteEnvironment):
         seen = data["observation"] if "observation" in data else {k: v for k, v in data.items() if k != "type"}
         inner = seen if isinstance(seen, dict) else {}
         reward = read_reward(data.get("reward", inner.get("reward")), where)
-        return Reply(self._text(seen), reward, bool(data.get("done", inner.get("done", False))))
-
-    def _text(self, seen: object) -> str:
-        """An observation in words: a single text as it is, else a line for each field."""
-        if not isinstance(seen, dict):
-            return seen if isinstance(seen, str) else json.dumps(seen)
-        if (field := self.address.options.text) and field in seen:
-            return _value(seen[field])
-        told = {key: _value(value) for key, value in seen.items() if key not in _ASIDE and value not in (None, "", [])}
-        return next(iter(told.values())) if len(told) == 1 else "\n".join(f"{k}: {v}" for k, v in told.items())
+        return Reply(read_text(seen, self.address.options.text), reward, read_done(data) or read_done(inner))
 
     def _connected(self) -> ClientConnection:
         from websockets.exceptions import WebSocketException
@@ -259,7 +253,3 @@ class OpenEnvEnvironment(RemoteEnvironment):
         """
         self.close()
         raise DataError(f"{self.server.name}: {what}")
-
-
-def _value(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import math
+import time
 import unicodedata
 import urllib.error
 import urllib.request
@@ -27,6 +28,9 @@ REPLY_LIMIT = 8_000_000
 
 TEXT_LIMIT = 20_000
 """Characters of an observation that are kept."""
+
+ASIDE = frozenset({"reward", "done", "metadata"})
+"""Parts of observations and actions that are not for the agent."""
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """Hosts that are never reached through a proxy."""
@@ -171,8 +175,14 @@ class JsonServer:
     def _fetch(self, request: urllib.request.Request, timeout: float | None = None) -> bytes:
         where = self._where(request)
         try:
-            with self._opener.open(request, timeout=timeout or self._timeout) as reply:
-                content: bytes = reply.read(REPLY_LIMIT + 1)
+            limit = timeout or self._timeout
+            until = time.monotonic() + limit
+            with self._opener.open(request, timeout=limit) as reply:
+                content = b""
+                while len(content) <= REPLY_LIMIT and (part := reply.read1(REPLY_LIMIT)):
+                    content += part
+                    if time.monotonic() > until:
+                        raise TimeoutError
         except urllib.error.HTTPError as error:
             with error:
                 told = _first_words(error.read(2_000).decode("utf-8", "replace"))
@@ -257,7 +267,7 @@ class Reply(NamedTuple):
 
 
 def read_reward(value: object, where: str) -> float | None:
-    """A reward as a number; booleans count as 0 and 1.
+    """A reward as a number; booleans count as 0 and 1, and a number may be written as text.
 
     Raises:
         DataError: It is neither a finite number nor null.
@@ -265,12 +275,39 @@ def read_reward(value: object, where: str) -> float | None:
     if value is None:
         return None
     try:
-        reward = float(value) if isinstance(value, int | float) else math.nan
-    except OverflowError:
+        reward = float(value) if isinstance(value, int | float | str) else math.nan
+    except (OverflowError, ValueError):
         reward = math.nan
     if not math.isfinite(reward):
         raise DataError(f"{where} gave a reward that is not a finite number")
     return reward
+
+
+def read_done(record: Mapping[str, Any]) -> bool:
+    """Whether a reply says that the episode has ended; one that does not speak of it says no."""
+    found = [record[name] for name in ("done", "terminated", "truncated") if name in record]
+    return any(value.strip().lower() == "true" if isinstance(value, str) else bool(value) for value in found)
+
+
+def read_text(seen: object, field: str = "") -> str:
+    """An observation in words: a text as it is, else a line for each of its parts.
+
+    Args:
+        field: The only part of a record that is shown, where it has it.
+    """
+    if isinstance(seen, list) and seen and all(isinstance(part, str) for part in seen):
+        return "\n".join(seen)
+    if not isinstance(seen, dict):
+        return in_words(seen)
+    if field and field in seen:
+        return in_words(seen[field])
+    told = {name: in_words(value) for name, value in seen.items() if name not in ASIDE and value not in (None, "", [])}
+    return next(iter(told.values())) if len(told) == 1 else "\n".join(f"{name}: {text}" for name, text in told.items())
+
+
+def in_words(value: object) -> str:
+    """A value of JSON as text."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 class RemoteEnvironment(BaseEnvironment):

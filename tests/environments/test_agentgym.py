@@ -235,6 +235,137 @@ def test_a_broken_answer_is_one_clear_line(path: str, answer: Answer, words: str
         assert words in str(caught.value) and url in str(caught.value) and "\n" not in str(caught.value)
 
 
+class Strange:
+    """A server that speaks as some do: two steps end an episode, the second one is rewarded."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+        self.sessions: list[Any] = []
+        self.steps = 0
+
+    def __call__(self, method: str, path: str, record: dict[str, Any]) -> Answer:
+        told = self.answers.get(path.removeprefix("/"))
+        if told is not None and path != "/step":
+            return told if isinstance(told, tuple) else (200, told)
+        match path:
+            case "/create":
+                return 200, 3
+            case "/reset":
+                self.steps = 0
+                self.sessions.append(record.get("env_idx", record.get("id")))
+                return 200, "A room."
+            case "/step":
+                self.steps += 1
+                return 200, told[min(self.steps, len(told)) - 1]
+            case "/close":
+                return 200, True
+            case _:
+                return 404, {"detail": "Not Found"}
+
+
+PLAIN = [{"observation": "One.", "reward": 0, "done": False}, {"observation": "Two.", "reward": 1, "done": True}]
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"step": PLAIN},
+        {"step": [{"observation": {"text": "One."}, "reward": None}, {**PLAIN[1], "reward": "1.0", "done": "true"}]},
+        {"step": [{"state": ["One."], "done": 0}, {"observation": "Two.", "score": 1, "reward": None, "done": 1}]},
+        {"step": [{"obs": "One.", "done": "False"}, {"state": "Two.", "reward": True, "terminated": True}]},
+        {"step": [{"state": "One.", "terminated": False}, {"state": "Two.", "score": 1.0, "truncated": True}]},
+        {"step": PLAIN, "reset": ["A room.", {"info": 1}]},
+        {"step": PLAIN, "reset": [{"observation": "A room.", "reward": 0}, None]},
+        {"step": PLAIN, "reset": {"observation": {"text": "A room."}, "done": False}},
+        {"step": PLAIN, "reset": None, "observation": "A room."},
+        {"step": PLAIN, "reset": (200, None), "observation": {"observation": "A room."}},
+        {"step": PLAIN, "available_actions": (500, b"Internal Server Error")},
+        {"step": PLAIN, "available_actions": (200, b"<html>")},
+        {"step": PLAIN, "available_actions": {"detail": "no episode"}},
+        {"step": PLAIN, "close": (500, b"")},
+    ],
+)
+def test_answers_in_other_words_are_understood(answers: dict[str, Any]) -> None:
+    with serving(Strange(**answers)) as url, opened(url) as environment:
+        assert not environment.traits.valid_actions
+        assert environment.reset(environment.task("session:0")) == "A room."
+        one, two = environment.step("a"), environment.step("b")
+        assert (one.text, one.outcome, one.done) == ("One.", 0.0, False)
+        assert (two.text, two.outcome, two.done) == ("Two.", 1.0, True)
+
+
+@pytest.mark.parametrize(
+    ("created", "session"),
+    [(7, 7), ("a-7", "a-7"), ({"env_idx": 0}, 0), ({"id": "7"}, "7"), ({"session_id": 7}, 7), ({"data": {"id": 7}}, 7)],
+)
+def test_sessions_are_numbers_or_words(created: object, session: object) -> None:
+    server = Strange(create=created, step=PLAIN)
+    with serving(server) as url, opened(url) as environment:
+        environment.reset(environment.task("session:0"))
+        assert server.sessions == [session]
+
+
+def test_actions_that_are_listed_only_once_an_episode_runs_are_found() -> None:
+    server = Strange(step=PLAIN)
+
+    def handler(method: str, path: str, record: dict[str, Any]) -> Answer:
+        if path == "/available_actions":
+            return (200, {"available_actions": ["look", "go"]}) if server.sessions else (500, {"detail": "KeyError"})
+        return server(method, path, record)
+
+    with serving(handler) as url, opened(url) as environment:
+        environment.reset(environment.task("session:0"))
+        assert environment.traits.valid_actions and environment.valid_actions() == ("look", "go")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", b"SSH-2.0-OpenSSH_9.2\r\n"]
+)
+def test_a_connection_that_is_closed_too_soon_is_one_line(content: bytes) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4_096)
+                connection.sendall(content)
+
+        thread = Thread(target=hang_up, daemon=True)
+        thread.start()
+        with pytest.raises(DataError) as caught:
+            AgentGymEnvironment(f"http://127.0.0.1:{server.getsockname()[1]}#timeout=5")
+        thread.join(5)
+    assert "\n" not in str(caught.value) and "127.0.0.1" in str(caught.value)
+
+
+def test_a_server_that_drips_is_given_up() -> None:
+    import socket
+    from threading import Event
+
+    stopped = Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                while not stopped.wait(0.02):
+                    try:
+                        connection.sendall(b" ")
+                    except OSError:
+                        return
+
+        thread = Thread(target=drip, daemon=True)
+        thread.start()
+        with pytest.raises(DataError, match="does not answer"):
+            AgentGymEnvironment(f"http://127.0.0.1:{server.getsockname()[1]}#timeout=0.3")
+        stopped.set()
+        thread.join(5)
+    assert not thread.is_alive()
+
+
 def test_a_silent_server_is_given_up() -> None:
     from threading import Event
 

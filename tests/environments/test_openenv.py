@@ -274,6 +274,80 @@ def test_a_broken_answer_is_one_clear_line_and_the_next_episode_plays(told: str 
         assert environment.step("right").text == "You are at 1."
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"observation": "One.", "reward": None}, {"observation": "Two.", "reward": 1, "done": True}),
+        (
+            {"type": "step_result", "data": {"observation": "One."}},
+            {"observation": {"text": "Two.", "reward": "1", "done": 1}},
+        ),
+        (
+            {"data": {"observation": {"text": "One.", "done": False}}},
+            {"data": {"observation": "Two.", "reward": True, "done": "true"}},
+        ),
+        (
+            {"type": "observation", "data": {"observation": ["One."], "done": "false"}},
+            {"observation": "Two.", "reward": 1.0, "terminated": True},
+        ),
+        (
+            {"type": "observation", "data": {"text": "One."}},
+            {"type": "observation", "data": {"text": "Two.", "reward": 1, "done": True}},
+        ),
+    ],
+)
+def test_answers_in_other_words_are_understood(first: dict[str, Any], second: dict[str, Any]) -> None:
+    def make() -> Answer:
+        told = iter(({"observation": "A room."}, first, second))
+        return lambda message: next(told)
+
+    with serving(make, schema=None) as (url, _), opened(url) as environment:
+        assert environment.reset(environment.task("episode:0")) == "A room."
+        one, two = environment.step("a"), environment.step("b")
+        assert (one.text, one.outcome, one.done) == ("One.", 0.0, False)
+        assert (two.text, two.outcome, two.done) == ("Two.", 1.0, True)
+
+
+@pytest.mark.parametrize("schema", [None, [], "text", {"action": None}, {"action": {"properties": {"a": 1}}}])
+def test_a_schema_that_says_nothing_of_use_is_passed_over(schema: object) -> None:
+    heard: list[Any] = []
+
+    def answer(message: dict[str, Any]) -> dict[str, Any]:
+        heard.append(message["data"])
+        return {"observation": "Here."}
+
+    with serving(lambda: answer, schema=schema) as (url, _), opened(url) as environment:
+        environment.reset(environment.task("episode:0"))
+        assert environment.step("go").text == "Here."
+    assert heard[-1] in ({"message": "go"}, {"a": "go"})
+
+
+def test_a_place_without_web_sockets_is_one_line() -> None:
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    class FakePage(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/health" else 500)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), FakePage)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        with pytest.raises(DataError) as caught, opened(f"http://127.0.0.1:{server.server_port}") as environment:
+            environment.reset(environment.task("episode:0"))
+        assert "Does it speak OpenEnv?" in str(caught.value) and "\n" not in str(caught.value)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
+
+
 def test_a_session_that_the_server_ended_between_episodes_is_opened_again() -> None:
     with serving() as (url, sessions), opened(url) as environment:
         environment.reset(environment.task("episode:0"))
