@@ -160,8 +160,8 @@ class AgentGymEnvironment(RemoteEnvironment):
                 return Reply(text)
             case [str() as text, *_] if text:
                 return Reply(text)
-            case [dict() as seen, *_] if told := read_text(seen.get("observation", seen)):
-                return Reply(told)
+            case [dict() as seen, *_] if first := read_text(seen.get("observation", seen)):
+                return Reply(first)
             case dict() if told := self._text(found, where):
                 task = found.get("task_description")
                 return Reply(f"{task}\n{told}" if isinstance(task, str) and task not in told else told)
