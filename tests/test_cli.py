@@ -402,7 +402,7 @@ def test_default_models_are_those_trained_on_the_environment(monkeypatch: pytest
 def test_a_run_is_told_that_its_model_was_trained_on_something_else(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    short = "--tasks 1 --max-steps 1 --max-tokens 1 --out".split()
+    short = ["--tasks", "1", "--max-steps", "1", "--max-tokens", "1", "--out"]
     _, _, err = call(capsys, "run", "toolquery", *short, str(tmp_path / "other.jsonl"))
     assert "note: bundled:small was not trained on toolquery, but on maze, pddl, babyai\n" in err
     _, _, err = call(capsys, "run", "maze", *short, str(tmp_path / "known.jsonl"))
