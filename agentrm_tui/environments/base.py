@@ -87,6 +87,7 @@ class EnvironmentTraits(NamedTuple):
         state_keys: `state_key` exists.
         procedural: Any seed gives a task.
         extra: The install extra it needs; empty for the base install.
+        left_out: What the original has and is not played here, with the reason; a line each.
     """
 
     name: str
@@ -101,6 +102,7 @@ class EnvironmentTraits(NamedTuple):
     state_keys: bool = False
     procedural: bool = False
     extra: str = ""
+    left_out: tuple[str, ...] = ()
 
 
 SPLIT_SEEDS: dict[Split, int] = {"train": 0, "dev": 5_000_000, "test": 9_000_000}

@@ -32,8 +32,8 @@ def environment_table() -> list[str]:
             continue
         traits = made.traits
         made.close()
-        back = "snapshot" if traits.snapshots else "replay"
-        rows.append([name, traits.origin, traits.extra or "-", _tasks(traits), back, _offers(traits), traits.summary])
+        back, tasks = _goes_back_by(traits), _tasks(traits)
+        rows.append([name, traits.origin, traits.extra or "-", tasks, back, _offers(traits), traits.summary])
     return [*columns(rows), "", *split_lines(), "", *address_lines()]
 
 
@@ -84,12 +84,28 @@ def task_table(environment: str, choice: TaskChoice) -> list[str]:
     made = make_environment(environment)
     try:
         tasks = [made.task(name) for name in choose_tasks(made, choice)]
-        levels = made.traits.levels
+        traits = made.traits
     finally:
         made.close()
     rows = [["task", "steps", "goal"]]
     rows += [[task.id, str(task.step_limit), one_line(task.goal, 160)] for task in tasks]
-    return [*([f"levels: {', '.join(levels)}", ""] if levels else []), *columns(rows)]
+    head = [f"levels: {', '.join(traits.levels)}"] if traits.levels else []
+    head.append(f"{traits.origin}{_extra(traits)}, goes back by {_goes_back_by(traits)}")
+    if traits.procedural:
+        head += split_lines()[:1]
+    if traits.mix:
+        head.append(f"taking turns: {', '.join(traits.mix)}")
+    head += [f"left out: {line}" for line in traits.left_out]
+    return [*head, "", *columns(rows)]
+
+
+def _extra(traits: EnvironmentTraits) -> str:
+    return f", extra {traits.extra}" if traits.extra else ""
+
+
+def _goes_back_by(traits: EnvironmentTraits) -> str:
+    """How a search gets back to a state: by a copy of it, or by doing all again."""
+    return "snapshot" if traits.snapshots else "replay"
 
 
 def model_table() -> list[str]:

@@ -24,9 +24,17 @@ from agentrm_models.errors import DataError, MissingExtraError
 from agentrm_tui.environments.base import SPLIT_SEEDS, EnvironmentTraits, Split, StepResult
 from agentrm_tui.environments.scienceworld import ScienceWorldEnvironment
 from agentrm_tui.environments.scienceworld.environment import clean, read_command
-from agentrm_tui.environments.scienceworld.gold import candidates, merge_waits, shorten
-from agentrm_tui.environments.scienceworld.levels import LEVELS, split_variations, variation_of
+from agentrm_tui.environments.scienceworld.gold import candidates, condense, leave_running, merge_waits, shorten
+from agentrm_tui.environments.scienceworld.levels import (
+    LEVELS,
+    left_out,
+    played_variations,
+    split_variations,
+    variation_of,
+)
 from agentrm_tui.environments.scienceworld.simulators import Simulator, find_java, visible_actions
+from agentrm_tui.headless.choosing import TaskChoice
+from agentrm_tui.headless.listing import task_table
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
@@ -74,7 +82,7 @@ def test_splits_are_disjoint_and_complete(level: str) -> None:
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("split", SPLITS)
 def test_seeds_of_a_split_play_all_its_variations(level: str, split: Split) -> None:
-    expected = set(split_variations(level, split))
+    expected = set(played_variations(level, split))
     first, count = SPLIT_SEEDS[split], 31 * len(expected)
     assert {variation_of(level, first + seed) for seed in range(count)} == expected
     in_turn = {variation_of(level, first + len(LEVELS) * seed) for seed in range(count)}
@@ -113,6 +121,41 @@ def test_paths_are_shortened_without_losing_an_act() -> None:
     assert merge_waits(path)[-5:] == ["wait", "wait", "wait1", "wait1", "wait1"]
     assert candidates(tuple(path))[-1] == tuple(path)
     assert [len(each) for each in candidates(tuple(path))] == [7, 25, 10, 28]
+    assert merge_waits(["wait1"] * 14, 4) == ["wait", "wait"] and merge_waits(["wait1"] * 3, 4) == ["wait1"] * 3
+
+
+def test_watching_becomes_waiting_and_as_much_time_goes_by() -> None:
+    look, pair = "look at plane", ["examine ice", "use thermometer in inventory on ice"]
+    assert condense([look] * 20) == [look, look, *["wait1"] * 16, look, look]
+    assert condense([*pair * 4, "focus on ice"]) == [*pair, *["wait1"] * 4, *pair, "focus on ice"]
+    assert condense(["wait", *pair] * 5)[:6] == ["wait", *pair, "wait1", "wait1", "wait1"]
+    assert len(condense(["wait", *pair] * 5)) == 3 + 3 * 12 + 3
+    for path in ([look] * 3, pair * 2, ["pick up pot", "move pot to stove"] * 9, [], ["go to kitchen"]):
+        assert condense(path) == path
+
+
+def test_a_tap_stays_open() -> None:
+    path = ["activate sink", "move jug to sink", "deactivate sink", "wait", "activate sink", "move jug to sink"]
+    assert leave_running(path) == ["activate sink", "move jug to sink", "wait", "move jug to sink"]
+
+
+def test_what_is_left_out_is_known_and_no_seed_plays_it() -> None:
+    for level, aside in left_out().items():
+        assert aside and set(aside) < set(range(LEVELS[level].variations))
+        for split in SPLITS:
+            played = played_variations(level, split)
+            assert played and not set(played) & set(aside)
+            assert {*played, *aside} >= set(split_variations(level, split))
+
+
+def test_what_is_left_out_is_listed_beside_the_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    traits = ScienceWorldEnvironment().traits
+    assert len(traits.left_out) == len(left_out())
+    monkeypatch.setattr(
+        ScienceWorldEnvironment, "traits", traits._replace(left_out=("freeze, variations 19: too long",))
+    )
+    lines = task_table("scienceworld", TaskChoice(number=2))
+    assert "left out: freeze, variations 19: too long" in lines
 
 
 def test_actions_on_hidden_objects_are_left_out() -> None:

@@ -9,7 +9,7 @@ from agentrm_models.messages import PromptStyle
 from agentrm_tui.environments.base import EnvironmentTraits, StepResult, Task
 from agentrm_tui.environments.declared import BaseEnvironment
 from agentrm_tui.environments.scienceworld.gold import expert_path
-from agentrm_tui.environments.scienceworld.levels import LEVELS, variation_of
+from agentrm_tui.environments.scienceworld.levels import LEVELS, left_out, variation_of
 from agentrm_tui.environments.scienceworld.simulators import EXTRA, UNKNOWN, Answer, Simulator
 
 _LONGEST = 200
@@ -17,22 +17,19 @@ _LONGEST = 200
 _REFUSED = f"{UNKNOWN[0]} that input."
 _AMBIGUOUS = "Ambiguous request"
 _CHOICE = re.compile(r"^(\d+):", re.MULTILINE)
-_NOT_IN_MIX = (
-    "inclined-plane-friction-unnamed-surfaces",
-    "mendelian-genetics-known-plant",
-    "mendelian-genetics-unknown-plant",
-)
-"""Levels whose gold paths are longer than their step limits."""
 _TRAITS = EnvironmentTraits(
     name="scienceworld",
     origin="original",
     summary="Experiments of elementary science in a house with kitchen, workshop and greenhouse (AI2's simulator).",
     levels=tuple(LEVELS),
-    mix=tuple(level for level in LEVELS if level not in _NOT_IN_MIX),
     valid_actions=True,
     expert=True,
     procedural=True,
     extra=EXTRA,
+    left_out=tuple(
+        f"{level}, variations {', '.join(map(str, aside))}: no path of the expert fits into the step limit"
+        for level, aside in left_out().items()
+    ),
 )
 _FULL = """\
 You do a science task in a house with several rooms. The first observation says what is to be done. Actions, where \

@@ -23,19 +23,22 @@ _known: dict[tuple[str, int], Proven] = {}
 """Paths that were found, by level and variation; the oldest go first."""
 _LONG_WAIT = 10
 """Iterations that `wait` stands for; `wait1` is one."""
+_SHORTEST_WAIT = 4
+"""Single waits in a row for which a long one may do as well."""
 _WATCHING = ("look at ", "examine ", "use thermometer ", "wait")
 """Beginnings of actions that change nothing but the time."""
 _FEWEST = 3
 """Repetitions that are left alone."""
 
 
-def merge_waits(path: Iterable[str]) -> list[str]:
-    """Ten single waits in a row become one long one."""
+def merge_waits(path: Iterable[str], least: int = _LONG_WAIT) -> list[str]:
+    """Ten single waits in a row become one long one; with `least`, so many are enough, and time goes on further."""
     merged: list[str] = []
     for action, run in groupby(path):
         count = len(list(run))
         if action == "wait1":
-            merged += ["wait"] * (count // _LONG_WAIT) + ["wait1"] * (count % _LONG_WAIT)
+            longer = count % _LONG_WAIT >= least
+            merged += ["wait"] * (count // _LONG_WAIT + longer) + ["wait1"] * (0 if longer else count % _LONG_WAIT)
         else:
             merged += [action] * count
     return merged
@@ -109,6 +112,7 @@ def candidates(path: tuple[str, ...]) -> list[tuple[str, ...]]:
     brief = condense(short)
     found = (
         merge_waits(leave_running(brief)),
+        merge_waits(leave_running(brief), _SHORTEST_WAIT),
         merge_waits(brief),
         leave_running(short),
         short,

@@ -75,6 +75,13 @@ def find_java() -> str:
     return found
 
 
+def java_version() -> str:
+    """What the Java program says that it is; empty where it says nothing of use."""
+    told = subprocess.run([find_java(), "-version"], capture_output=True, text=True, timeout=20, check=False)
+    found = re.search(r'version "([^"]+)"', told.stderr)
+    return found[1] if found else ""
+
+
 def find_jar() -> Path:
     """The simulator's file in the installed package.
 
