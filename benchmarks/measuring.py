@@ -215,7 +215,7 @@ def circumstances(threads: int) -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "command": " ".join(["python", *sys.argv]),
-        "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+        "machine": machine(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
@@ -223,6 +223,11 @@ def circumstances(threads: int) -> dict[str, Any]:
         "load": round(os.getloadavg()[0], 2),
         "gpu": "not measured",
     }
+
+
+def machine() -> str:
+    """Processor, cores and system, in words."""
+    return f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
 
 
 def _processor() -> str:
