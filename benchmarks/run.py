@@ -43,6 +43,7 @@ QUESTIONS = (
     llama_completions,
     profile_share,
 )
+_SCREEN = ("cold_start.py", "loop_lag.py")
 
 
 def main() -> int:
@@ -102,9 +103,9 @@ def _be_quiet(threads: int) -> None:
 
 
 def _screen(settings: Settings) -> list[dict[str, Any]]:
-    """Run the two scripts that measure the screen and keep what they print; `--quick` leaves them out."""
+    """Run the scripts that measure the screen and, with `--full`, a long process; `--quick` leaves them out."""
     found = []
-    for script in settings.choose((), ("cold_start.py", "loop_lag.py"), ("cold_start.py", "loop_lag.py")):
+    for script in settings.choose((), _SCREEN, (*_SCREEN, "memory.py")):
         ended = subprocess.run([sys.executable, HERE / script], capture_output=True, text=True, check=False)
         print(ended.stdout, ended.stderr, flush=True)
         found.append({"script": script, "exit_code": ended.returncode, "output": ended.stdout.rstrip().split("\n")})
