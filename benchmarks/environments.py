@@ -133,7 +133,7 @@ def _any_action(environment: Environment, rng: random.Random) -> str:
 
 def follow(environment: Environment, tasks: Sequence[Task], until: float, watch: Watch) -> list[tuple[str, int, float]]:
     """The expert's episodes: task, steps, outcome."""
-    episodes = []
+    episodes: list[tuple[str, int, float]] = []
     for task in tasks:
         if episodes and monotonic() > until:
             break
