@@ -47,15 +47,16 @@ test: lint types imports
 
 # Each extra's install line in a fresh virtual environment, and that extra's tests; -rs names what is skipped and why.
 # One alone: make test-extras EXTRAS=scienceworld
-EXTRAS := scienceworld interactive-fiction
+EXTRAS := scienceworld interactive-fiction alfworld
 TESTS_scienceworld := tests/environments/test_scienceworld.py tests/environments/test_conformance.py -k scienceworld
 TESTS_interactive-fiction := tests/environments/test_jericho.py tests/environments/test_jericho_story.py \
 	tests/environments/test_conformance.py -k jericho
+TESTS_alfworld := tests/environments/test_alfworld.py tests/environments/test_conformance.py -k alfworld
 
 test-extras: $(addprefix test-extra-,$(EXTRAS))
 
 test-extra-%:
-	@test -n "$(TESTS_$*)" || { echo "There is no extra $* to test; there are: scienceworld interactive-fiction" >&2; exit 2; }
+	@test -n "$(TESTS_$*)" || { echo "There is no extra $* to test; there are: scienceworld interactive-fiction alfworld" >&2; exit 2; }
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	echo "Extra [$*]: installing into $$folder ..."; \
 	$(PYTHON) -m venv "$$folder/venv"; \

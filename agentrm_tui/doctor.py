@@ -8,11 +8,21 @@ import shutil
 import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
 from agentrm_models.errors import AgentRMError, DataError, MissingExtraError
 
 _PACKAGES = ("torch", "transformers", "textual", "minigrid")
+_STANDS_ON = {
+    "adventure": ("adventure",),
+    "alfworld": ("alfworld", "textworld"),
+    "babyai": ("minigrid",),
+    "jericho": ("textworld", "jericho"),
+    "scienceworld": ("scienceworld",),
+    "webshop": ("bm25s",),
+}
+"""Packages that environments play, where they are not this project's own."""
 _SMALLEST_TERMINAL = (80, 24)
 
 
@@ -99,10 +109,23 @@ def _environment(name: str) -> Check:
         made = make_environment(name)
         task = made.tasks("test", None, 1)[0]
         made.reset(task)
+        # What an environment has to say about data of a person's own.
+        remarks: tuple[str, ...] = getattr(made, "remarks", tuple)()
         made.close()
-        return f"{made.traits.origin}, {len(made.traits.levels)} levels"
+        levels = f"{made.traits.origin}, {len(made.traits.levels)} levels"
+        return "; ".join((", ".join((levels, *_stands_on(name))), *remarks))
 
     return _tried(f"env {name}", work)
+
+
+def _stands_on(name: str) -> list[str]:
+    """The software of others that an environment plays, each with its version."""
+    found = [f"{package} {version(package)}" for package in _STANDS_ON.get(name, ()) if find_spec(package)]
+    if name == "scienceworld":
+        from agentrm_tui.environments.scienceworld.simulators import java_version
+
+        found.append(f"Java {java_version()}".strip())
+    return found
 
 
 def _tried(name: str, work: Callable[[], str]) -> Check:

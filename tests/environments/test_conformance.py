@@ -19,8 +19,11 @@ from agentrm_models.errors import DataError
 from agentrm_tui.environments.base import Environment, Task
 from agentrm_tui.environments.registry import environment_names, make_environment
 
-FEW = {"scienceworld": ("lifespan-longest-lived:9000004", "lifespan-shortest-lived:3")}
-"""Environments in which looking at a state takes some hundred milliseconds: the rules are checked on these tasks."""
+FEW = {
+    "alfworld": ("pick_two_obj_and_place-small:1", "look_at_obj_in_light-small:9000002"),
+    "scienceworld": ("lifespan-longest-lived:9000004", "lifespan-shortest-lived:3"),
+}
+"""Environments in which beginning an episode or looking at a state is slow: the rules are checked on these tasks."""
 FEW_ACTIONS = 20
 """Actions that are tried there; their own test files try 200."""
 
