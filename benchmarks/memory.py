@@ -1,9 +1,12 @@
 """Does a long process grow? Episodes over all environments, one after another, with the memory as it goes.
 
-    python benchmarks/memory.py [--episodes 1000] [--policy scripted] [--reward random:0] [--search beam] [--check]
+    python benchmarks/memory.py [NAME …] [--episodes 1000] [--policy scripted] [--reward random:0] [--search beam]
+                                [--check]
 
-The environments take turns, each episode on a seed of its own. Printed is the resident memory after every hundredth
-episode, and the ratio of the last figure to that after 200. Budget: 1.1. `--check` ends with exit code 1 above it.
+All installed environments, or those that are named, take turns, each episode on a seed of its own; what cannot be
+played here is named. Printed is the resident memory after every hundredth episode, beside it that of child processes
+(Java, whose heap has a limit of its own), and the ratio of the process's last figure to that after 200. Budget: 1.1.
+`--check` ends with exit code 1 above it.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import argparse
 import gc
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from agentrm_models.errors import AgentRMError
@@ -30,6 +34,7 @@ SETTLED = 200
 def main() -> int:
     """Play, print, and compare; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--episodes", type=int, default=1_000)
     parser.add_argument("--policy", default="scripted")
     parser.add_argument("--reward", default="random:0")
@@ -38,7 +43,11 @@ def main() -> int:
     options = parser.parse_args()
     policy, reward = load_policy(options.policy), load_reward(options.reward)
     search = SearchSettings(algorithm=options.search, beam_width=2, beam_samples=2)
-    names = [name for name in environment_names() if _usable(name)]
+    # One of each stays open to the end, as in a long session: so Java, which they share, is started once.
+    held = {name: made for name in options.names or environment_names() if (made := _begun(name))}
+    names = list(held)
+    if not names:
+        return 1
     print(f"{len(names)} environments: {', '.join(names)}")
     figures: dict[int, float] = {}
     for episode in range(options.episodes):
@@ -51,7 +60,11 @@ def main() -> int:
         if (done := episode + 1) % 100 == 0 or done == options.episodes:
             gc.collect()
             figures[done] = resident_megabytes()
-            print(f"{done:6d} episodes  {figures[done]:8.1f} MB", flush=True)
+            beside = children_megabytes()
+            told = f" and {beside:.1f} MB in child processes" if beside else ""
+            print(f"{done:6d} episodes  {figures[done]:8.1f} MB{told}", flush=True)
+    for made in held.values():
+        made.close()
     if SETTLED not in figures or options.episodes <= SETTLED:
         print(f"no ratio: play more than {SETTLED} episodes")
         return 0
@@ -66,15 +79,28 @@ def resident_megabytes() -> float:
     return pages * 4096 / 1e6
 
 
-def _usable(name: str) -> bool:
+def children_megabytes() -> float:
+    """Resident memory of the processes that this one has started."""
+    pages = 0
+    for listed in Path("/proc/self/task").glob("*/children"):
+        for number in listed.read_text().split():
+            with suppress(OSError):
+                pages += int(Path("/proc", number, "statm").read_text().split()[1])
+    return pages * 4096 / 1e6
+
+
+def _begun(name: str) -> Environment | None:
+    """An instance in its first episode; none, and a line that says why, where it cannot be played here."""
+    made = None
     try:
         made = make_environment(name)
         made.reset(made.tasks("test", count=1)[0])
-        made.close()
     except AgentRMError as error:
-        print(f"left out: {error}")
-        return False
-    return True
+        print(f"left out: {name}: {error}")
+        if made is not None:
+            made.close()
+        return None
+    return made
 
 
 def _task(name: str, episode: int) -> str:
