@@ -250,7 +250,7 @@ def test_a_cut_candidate_is_kept_and_forked(terminal: Callable[..., FakeTerminal
     screen = terminal("play", *MAZE)
     screen.wait("next: propose")
     screen.press("N")
-    screen.wait("Candidates · step 1")
+    screen.wait(lambda text: "Candidates · step 1" in text and "paused" in text)
     step = 1
     while "✗" not in screen.text:
         step += 1
@@ -281,7 +281,7 @@ def test_a_killed_engine_is_started_again_on_its_file(terminal: Callable[..., Fa
     screen = terminal("play", *MAZE)
     screen.wait("next: propose")
     screen.press("N")
-    screen.wait("Candidates · step 1")
+    screen.wait(lambda text: "Candidates · step 1" in text and "paused" in text)
     os.kill(screen.engine(), signal.SIGKILL)
     screen.wait("engine stopped")
     assert "r starts it again" in screen.text
