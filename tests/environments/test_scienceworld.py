@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import json
 import logging
 import os
 import random
@@ -26,6 +27,7 @@ from agentrm_tui.environments.scienceworld import ScienceWorldEnvironment
 from agentrm_tui.environments.scienceworld.environment import clean, read_command
 from agentrm_tui.environments.scienceworld.gold import candidates, condense, leave_running, merge_waits, shorten
 from agentrm_tui.environments.scienceworld.levels import (
+    LEAST_REACHED,
     LEVELS,
     left_out,
     played_variations,
@@ -36,6 +38,7 @@ from agentrm_tui.environments.scienceworld.simulators import Simulator, find_jav
 from agentrm_tui.headless.choosing import TaskChoice
 from agentrm_tui.headless.listing import task_table
 
+ROOT = Path(__file__).parent.parent.parent
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
 
@@ -146,6 +149,17 @@ def test_what_is_left_out_is_known_and_no_seed_plays_it() -> None:
             played = played_variations(level, split)
             assert played and not set(played) & set(aside)
             assert {*played, *aside} >= set(split_variations(level, split))
+
+
+def test_what_is_left_out_is_what_the_record_of_the_benchmark_says() -> None:
+    lines = (ROOT / "benchmarks" / "results" / "scienceworld_paths.jsonl").read_text("utf-8").splitlines()
+    played = {(level, variation): reached for level, variation, _, reached in map(json.loads, lines)}
+    assert len(played) == len(lines)
+    short = sorted(each for each, reached in played.items() if reached < LEAST_REACHED)
+    assert short == sorted((level, variation) for level, aside in left_out().items() for variation in aside)
+    of_seeds = [(level, variation_of(level, SPLIT_SEEDS["test"] + seed)) for seed, level in enumerate([*LEVELS] * 2)]
+    reached = [played[each] for each in of_seeds[:50]]
+    assert sum(reached) / len(reached) >= LEAST_REACHED
 
 
 def test_what_is_left_out_is_listed_beside_the_tasks(monkeypatch: pytest.MonkeyPatch) -> None:

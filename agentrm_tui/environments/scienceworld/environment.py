@@ -9,7 +9,7 @@ from agentrm_models.messages import PromptStyle
 from agentrm_tui.environments.base import EnvironmentTraits, StepResult, Task
 from agentrm_tui.environments.declared import BaseEnvironment
 from agentrm_tui.environments.scienceworld.gold import expert_path
-from agentrm_tui.environments.scienceworld.levels import LEVELS, left_out, variation_of
+from agentrm_tui.environments.scienceworld.levels import LEAST_REACHED, LEVELS, left_out, variation_of
 from agentrm_tui.environments.scienceworld.simulators import EXTRA, UNKNOWN, Answer, Simulator
 
 _LONGEST = 200
@@ -27,7 +27,7 @@ _TRAITS = EnvironmentTraits(
     procedural=True,
     extra=EXTRA,
     left_out=tuple(
-        f"{level}, variations {', '.join(map(str, aside))}: no path of the expert fits into the step limit"
+        f"{level}, variations {', '.join(map(str, aside))}: within the limit the expert stays below {LEAST_REACHED}"
         for level, aside in left_out().items()
     ),
 )

@@ -102,7 +102,7 @@ def split_variations(level: str, split: Split) -> range:
 
 @cache
 def left_out() -> dict[str, tuple[int, ...]]:
-    """The variations of each level in which no known path of the expert fits into the step limit."""
+    """The variations of each level in which the expert is known to reach less than `LEAST_REACHED`."""
     return msgspec.json.decode(LEFT_OUT_FILE.read_bytes(), type=dict[str, tuple[int, ...]])
 
 
