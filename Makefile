@@ -51,7 +51,7 @@ EXTRAS := scienceworld interactive-fiction alfworld
 TESTS_scienceworld := tests/environments/test_scienceworld.py tests/environments/test_conformance.py -k scienceworld
 TESTS_interactive-fiction := tests/environments/test_jericho.py tests/environments/test_jericho_story.py \
 	tests/environments/test_conformance.py -k jericho
-TESTS_alfworld := tests/environments/test_alfworld.py tests/environments/test_conformance.py -k alfworld
+TESTS_alfworld := $(wildcard tests/environments/test_alfworld*.py) tests/environments/test_conformance.py -k alfworld
 
 test-extras: $(addprefix test-extra-,$(EXTRAS))
 

@@ -83,7 +83,8 @@ def _folder() -> Path:
     named = os.environ.get(VARIABLE, "")
     if not named:
         raise DataError(f"{VARIABLE} is not set, so there are no games", _DOWNLOAD)
-    folder = Path(named).expanduser() / _VERSION
+    given = Path(named).expanduser()
+    folder = given if given.name == _VERSION else given / _VERSION
     if not folder.is_dir():
         raise DataError(f"{VARIABLE} is {named}, and there is no folder {folder}", _DOWNLOAD)
     return folder

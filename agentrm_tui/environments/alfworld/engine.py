@@ -26,6 +26,7 @@ from textworld.logic import Placeholder, Variable
 
 from agentrm_tui.environments.alfworld.games import Aim, Game
 from agentrm_tui.environments.alfworld.messages import Shown, spelled
+from agentrm_tui.environments.alfworld.solution import Solution
 
 LOCATION = "atlocation"
 STATES_KEPT = 2_000
@@ -122,7 +123,7 @@ class Loaded:
         self._name = f"{os.getpid()}-{next(_loads)}"
         self._kept: list[Kept] = []
         self._before = Facts({}, {}, {}, Counter())
-        self._solution = Solution(game)
+        self._solution = Solution(game.thoughts)
         self._begin()
 
     def close(self) -> None:
@@ -194,12 +195,10 @@ class Loaded:
         self._kept.append(kept)
         return kept
 
-    def _show(self, text: str, commands: Iterable[str], index: int, solved: bool = False) -> Shown:
+    def _show(self, text: str, commands: Mapping[str, Any], index: int, solved: bool = False) -> Shown:
         won = bool(self._state.check_goal())
         facts, place = self._split_facts()
-        advice, thought = ("", "") if won else self._solution.advise(facts, place)
-        if advice not in commands:
-            advice, thought = "", ""
+        advice, thought = ("", "") if won else self._solution.advise(facts, place, commands)
         done = progress(self.game.aim, self._state.facts) if self.game.aim else 0.0
         return Shown(
             state=f"{self._name}:{index}",
@@ -311,62 +310,6 @@ def _predicates(condition: Any) -> Iterator[str]:
         yield str(name)
     for part in condition.parts:
         yield from _predicates(part)
-
-
-class Step(NamedTuple):
-    """A state of a stored solution, and the command given there."""
-
-    facts: frozenset[str]
-    place: str
-    command: str
-
-
-class Solution:
-    """The stored way to the goal, to be followed from any state on it, or beside it if only the place is another."""
-
-    def __init__(self, game: Game) -> None:
-        self._thoughts = game.thoughts
-        self._steps: list[Step] = []
-        self._exact: dict[tuple[frozenset[str], str], int] = {}
-        self._first: dict[frozenset[str], int] = {}
-
-    def add(self, facts: frozenset[str], place: str, command: str) -> None:
-        """Another state, in their order."""
-        index = len(self._steps)
-        self._steps.append(Step(facts, place, command))
-        self._exact[facts, place] = index
-        self._first.setdefault(facts, index)
-
-    def clear(self) -> None:
-        """It leads nowhere."""
-        self._steps.clear()
-        self._exact.clear()
-        self._first.clear()
-
-    def advise(self, facts: frozenset[str], place: str) -> tuple[str, str]:
-        """The next command and why; both empty away from the way."""
-        index = self._exact.get((facts, place))
-        if index is not None:
-            thought = self._thoughts[index] if index < len(self._thoughts) else _thought(len(self._steps) - index)
-            return self._steps[index].command, thought
-        index = self._first.get(facts)
-        if index is None:
-            return "", ""
-        return self._way_back(index), "Back to where I was going on."
-
-    def _way_back(self, index: int) -> str:
-        """The command at a state of the solution if it leads to another place, else the one that led to its place."""
-        steps = self._steps
-        if index + 1 < len(steps) and steps[index + 1].place != steps[index].place:
-            return steps[index].command
-        for before in range(index - 1, -1, -1):
-            if steps[before].place != steps[before + 1].place:
-                return steps[before].command
-        return ""
-
-
-def _thought(left: int) -> str:
-    return "This is the last step." if left == 1 else f"{left} steps to go."
 
 
 def progress(aim: Aim, facts: Iterable[Any]) -> float:
