@@ -62,7 +62,7 @@ def test_help_imports_nothing_heavy():
         (["pipeline", "--config", "quick", "--dry-run", "--set", "device=tpu"], 2, "--set: device: "),
         (["pipeline", "--config", "quick", "--dry-run", "--set", "name=../x"], 2, "--set: name: "),
         (["pipeline", "--config", "quick", "--dry-run", "--set", f"seed={10**30}"], 2, "--set: seed: "),
-        (["pipeline", "--config", "quick", "--dry-run", "--set", "sft.clip=1e-3"], 2, "Write numbers like 1.0e-3"),
+        (["pipeline", "--config", "quick", "--dry-run", "--set", "sft.clip=-1e-3"], 2, "expected `float` > 0"),
         (["collect", "--config", "quick", "--out", "/dev/null"], 3, "--out /dev/null cannot be made"),
         (["sft", "--config", "quick", "--out", "OUT"], 2, "Run `agentrm-train collect` first"),
     ],

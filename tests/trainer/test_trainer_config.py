@@ -45,7 +45,7 @@ def test_every_recipe_is_valid(name):
         (("train_tasks: 5", "train_tasks: many"), "line 4: environments.0.train_tasks: expected `int`, got `str`"),
         (("sft:", "stf:"), "line 5: unknown key 'stf'. Did you mean 'sft'?"),
         (("max_minutes: 2", "max_minutes: 2\n  max_minutes: 3"), "key 'sft.max_minutes' is there already in line 6"),
-        (("max_minutes: 2", "learning_rate: 1e-3"), "Write numbers like 1.0e-3"),
+        (("max_minutes: 2", "learning_rate: e-3"), "line 6: sft.learning_rate: expected `float`, got `str`"),
         (("name: x\n", ""), "missing required field `name`"),
     ],
 )
@@ -54,6 +54,12 @@ def test_mistakes_name_line_and_key(write, change, expected):
         load_config(write(GOOD.replace(*change)))
     assert expected in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("number", ["1e-3", "1E-3", "1.e-3", "1.0e-3", "+1e-3", "0.001", "10e-4"])
+def test_numbers_may_be_written_as_anywhere_else(write, number):
+    assert load_config(write(GOOD.replace("max_minutes: 2", f"learning_rate: {number}"))).sft.learning_rate == 1e-3
+    assert load_config(write(GOOD), [f"fit.learning_rate={number}"]).fit.learning_rate == 1e-3
 
 
 def test_broken_yaml_names_the_line(write):

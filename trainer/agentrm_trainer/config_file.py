@@ -22,7 +22,13 @@ _FROM_COMMAND_LINE = -1
 """Stands in place of a line for keys that an override gave."""
 
 
-_FLOAT_AS_TEXT = "`float`, got `str`"
+class _Loader(yaml.SafeLoader):
+    """YAML that reads 1e-3 as a number, as YAML 1.2 does; 1.1 wants 1.0e-3 and takes anything else as text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
 
 
 class _Place(NamedTuple):
@@ -81,8 +87,8 @@ def find_config(source: str) -> Path:
 def _parse(path: Path, lines: dict[str, int]) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        root = yaml.compose(text, Loader=_Loader)
+        data = yaml.load(text, Loader=_Loader)
         if root is not None:
             _note_lines(root, "", lines, path)
     except (OSError, UnicodeDecodeError) as error:
@@ -150,7 +156,7 @@ def _override(data: dict[str, Any], override: str) -> None:
     if not found or not key:
         raise UsageError(f"--set {override[:120]!r} is not KEY=VALUE", "Write for example --set sft.max_minutes=5.")
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError:
         raise UsageError(f"--set {key}: {text[:80]!r} is not a YAML value") from None
     *path, last = key.split(".")
@@ -188,5 +194,4 @@ def _index(items: list[Any], name: str, key: str) -> int:
 def _wrong_value(error: msgspec.ValidationError, place: _Place) -> UsageError:
     cause, _, at = str(error).partition(" - at `$")
     key = re.sub(r"\[(\d+)\]", r".\1", at.rstrip("`")).lstrip(".")
-    remedy = "Write numbers like 1.0e-3; without the point YAML takes them as text." if _FLOAT_AS_TEXT in cause else ""
-    return UsageError(f"{place.of(key)}: {key or 'the file'}: {cause[:1].lower()}{cause[1:]}", remedy)
+    return UsageError(f"{place.of(key)}: {key or 'the file'}: {cause[:1].lower()}{cause[1:]}")
