@@ -201,7 +201,11 @@ def row(found: dict[str, Any]) -> list[str]:
 
 
 def _milliseconds(figures: dict[str, float] | None) -> str:
-    return f"{figures['wall']:.2g} ({figures['processor']:.2g})" if figures else "-"
+    return f"{_two_digits(figures['wall'])} ({_two_digits(figures['processor'])})" if figures else "-"
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
