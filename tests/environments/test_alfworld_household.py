@@ -102,6 +102,16 @@ def test_in_small_homes_the_expert_is_the_same_and_wins_in_both(env: ALFWorldEnv
     assert compare(env, twin, expert()).outcome == 1.0
 
 
+def test_small_homes_end_early_in_household_only(env: ALFWorldEnvironment) -> None:
+    level = "pick_clean_then_place_in_recep-small"
+    twin = HouseholdEnvironment()
+    env.reset(env.task(f"{level}:5"))
+    twin.reset(twin.task(f"{HOMES[level]}:5"))
+    ours, theirs = [[each.step("sing") for _ in range(5)] for each in (env, twin)]
+    assert [result.text for result in ours[:4]] == [result.text for result in theirs[:4]]
+    assert not ours[-1].done and theirs[-1].done and ours[-1].text == "Nothing happens."
+
+
 # The engine as TextWorld and ALFWorld run it
 
 ORIGINAL = """

@@ -119,6 +119,7 @@ class Loaded:
             thing.name = names.demangle_alfred_name(thing.id).strip()
         self._telling = _telling(self._state.task, game.grammar)
         self._operators: dict[int, Any] = {}
+        self._actions: dict[int, Any] = {}
         self._texts: dict[int, str] = {}
         self._name = f"{os.getpid()}-{next(_loads)}"
         self._kept: list[Kept] = []
@@ -219,7 +220,8 @@ class Loaded:
         self._operators.update(self._state._operators)
         self._state._operators = self._operators
         for action in actions:
-            commands.setdefault(self._command(action), action)
+            # TextWorld makes new objects for the same actions in each state; states share the first.
+            commands.setdefault(self._command(action), self._actions.setdefault(action.id, action))
         return commands
 
     def _command(self, action: Any) -> str:
