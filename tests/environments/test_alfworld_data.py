@@ -41,8 +41,10 @@ def test_own_games_are_levels_only_where_the_variable_is_set(data: Path, monkeyp
     assert env.traits.levels == (*HOMES, "train", "valid_seen", "valid_unseen")
     monkeypatch.delenv("ALFWORLD_DATA")
     assert env.traits.levels == tuple(HOMES)
-    with pytest.raises(UsageError, match="no level 'valid_seen'"):
+    with pytest.raises(DataError, match="ALFWORLD_DATA is not set"):
         env.task("valid_seen:0")
+    with pytest.raises(UsageError, match="no level 'valid'"):
+        env.task("valid:0")
 
 
 def test_a_missing_or_empty_folder_is_one_line(data: Path) -> None:

@@ -78,11 +78,19 @@ def present_levels() -> tuple[str, ...]:
     return tuple(level for level in data_levels() if (_folder() / level).is_dir())
 
 
+def need_variable(level: str) -> None:
+    """Tell a person who names a split without naming the games what is missing.
+
+    Raises:
+        DataError: The level is a split, and the variable is not set.
+    """
+    if level in LEVELS and not os.environ.get(VARIABLE):
+        raise DataError(f"{level} is of your own games, and {VARIABLE} is not set", _DOWNLOAD)
+
+
 def _folder() -> Path:
     """The folder of the splits."""
     named = os.environ.get(VARIABLE, "")
-    if not named:
-        raise DataError(f"{VARIABLE} is not set, so there are no games", _DOWNLOAD)
     given = Path(named).expanduser()
     folder = given if given.name == _VERSION else given / _VERSION
     if not folder.is_dir():
@@ -96,6 +104,7 @@ def list_games(level: str) -> Listing:
     Raises:
         DataError: The variable is not set, or there is no such folder or no game in it.
     """
+    need_variable(level)
     folder = _folder() / level
     if not folder.is_dir():
         raise DataError(f"{VARIABLE} is set, and there is no folder {folder}", _DOWNLOAD)

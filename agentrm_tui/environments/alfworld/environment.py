@@ -97,6 +97,16 @@ class ALFWorldEnvironment(BaseEnvironment):
         """Rules and reply format, or the action list alone."""
         return _FULL if style == "full" else _SHORT
 
+    def task(self, task_id: str) -> Task:
+        """Find a task by `LEVEL:SEED`.
+
+        Raises:
+            UsageError: There is no such level, or the seed is no number.
+            DataError: It is of a person's own games, and there are none, or this one cannot be read.
+        """
+        downloaded.need_variable(task_id.partition(":")[0])
+        return super().task(task_id)
+
     def make_task(self, level: str, seed: int) -> Task:
         """A home of this level; or one of a person's own games, which consecutive seeds of a split go through.
 
