@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from agentrm_models.errors import InterruptedRun, UsageError
@@ -16,7 +18,7 @@ from agentrm_trainer.explore import explore
 from agentrm_trainer.fit import fit
 from agentrm_trainer.label import label
 from agentrm_trainer.pipeline import run_stage
-from agentrm_trainer.processes import refuse_processes
+from agentrm_trainer.processes import even_shares, refuse_processes
 from agentrm_trainer.sft import sft
 from agentrm_trainer.workspace import read_json
 
@@ -99,3 +101,11 @@ def test_other_stages_are_not_launched(monkeypatch: pytest.MonkeyPatch) -> None:
     refuse_processes("sft")
     with pytest.raises(UsageError, match="explore was launched in 2 processes"):
         refuse_processes("explore")
+
+
+@given(sizes=st.lists(st.integers(1, 2_000), max_size=12), count=st.integers(1, 4))
+def test_a_batch_is_divided_evenly(sizes: list[int], count: int) -> None:
+    shares = even_shares(list(enumerate(sizes)), lambda part: part[1], count)
+    assert sorted(part for share in shares for part in share) == list(enumerate(sizes))
+    filled = [sum(size for _, size in share) for share in shares]
+    assert max(filled) - min(filled) <= max(sizes, default=0)

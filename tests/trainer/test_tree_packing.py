@@ -72,6 +72,26 @@ def test_gradients_equal_those_of_one_row_for_each_state(limit):
         assert torch.allclose(one.grad, other.grad, atol=1e-5), name
 
 
+@pytest.mark.parametrize("limit", [10**9, 200])
+def test_the_error_at_every_token_of_a_reply_equals_that_of_one_row_for_each_state(limit):
+    draw = np.random.default_rng(5)
+    items = [item._replace(reply=int(draw.integers(1, 1 + len(item.ids)))) for item in random_tree(4, 15)]
+    packed_model, plain_model = make_model(), make_model(attention=False)
+    section = FitSection(bf16=False, every_token=0.5)
+    loss = regression_loss(packed_model, pack_pieces(list(cut_tree(items, limit))), section, "cpu")
+    loss.backward()
+    weights = sum(item.weight for item in items)
+    expected = row_loss(plain_model, items)
+    for item in items:
+        hidden = plain_model.model(input_ids=torch.from_numpy(item.ids).long()[None]).last_hidden_state[0]
+        values = plain_model.score(hidden)[-item.reply :, 0]
+        expected = expected + 0.5 * item.weight / weights * ((values - item.target) ** 2).mean()
+    expected.backward()
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
+    for (name, one), other in zip(packed_model.named_parameters(), plain_model.parameters(), strict=True):
+        assert torch.allclose(one.grad, other.grad, atol=1e-5), name
+
+
 def test_a_tree_costs_its_distinct_tokens():
     trunk = np.arange(1, 31, dtype=np.int32)
     items = [LabelledIds(np.append(trunk, token).astype(np.int32), 0.5, 1.0, 0) for token in (31, 32, 33)]

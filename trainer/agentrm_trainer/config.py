@@ -206,6 +206,8 @@ class FitSection(_Section, frozen=True, kw_only=True):
         epochs: Passes over the labels at most.
         max_minutes: Budget in minutes; 0 for none.
         ranking: Weight of the sibling ranking loss; 0 for none.
+        every_token: Weight of the error at every token of the judged reply, beside that at its end (Cobbe et al.,
+            arXiv 2110.14168); 0 for none.
         evaluations: How often the model is measured on dev; the best one is kept.
     """
 
@@ -222,6 +224,7 @@ class FitSection(_Section, frozen=True, kw_only=True):
     epochs: Rate = 3.0
     max_minutes: Minutes = 0.0
     ranking: Annotated[float, Meta(ge=0)] = 0.0
+    every_token: Annotated[float, Meta(ge=0)] = 0.0
     evaluations: Positive = 8
     checkpoint_minutes: Rate = 3.0
     processes: Positive = 1

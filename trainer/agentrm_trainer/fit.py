@@ -127,7 +127,7 @@ class FitRun:
         if self._processes.count > 1:
             total = float(packed.weights.sum())
         loss = torch.zeros((), device=self._processes.device)
-        if share_of := self._processes.share(pieces):
+        if share_of := self._processes.share(pieces, lambda piece: piece.tokens):
             own = pack_pieces(share_of) if self._processes.count > 1 else packed
             loss = regression_loss(self._trainer.model, own, self._section, self._processes.device, total)
         value = self._trainer.step(loss, share)
@@ -233,8 +233,8 @@ def _read_groups(path: Path) -> list[JudgedGroup]:
     return groups
 
 
-def packed_values(model: Any, packed: PackedTrees, device: str, bf16: bool) -> Tensor:
-    """Rewards of the states of a batch, shape (states,), float32."""
+def packed_values(model: Any, packed: PackedTrees, device: str, bf16: bool, places: Tensor | None = None) -> Tensor:
+    """Rewards of the states of a batch, shape (states,), or at these tokens of it, shape (places,); float32."""
     forest = packed.forest
     layout = forest._replace(
         blocks=[type(block)(*(part.to(device) for part in block)) for block in forest.blocks],
@@ -248,20 +248,29 @@ def packed_values(model: Any, packed: PackedTrees, device: str, bf16: bool) -> T
             layout=layout,
         ).last_hidden_state
     # The head runs in float32: bfloat16 would leave rewards with three digits.
-    values: Tensor = F.linear(hidden[0, packed.ends.to(device)].float(), model.score.weight)[:, 0]
+    wanted = packed.ends if places is None else places
+    values: Tensor = F.linear(hidden[0, wanted.to(device)].float(), model.score.weight)[:, 0]
     return values
 
 
 def regression_loss(model: Any, packed: PackedTrees, section: FitSection, device: str, total: float = 0.0) -> Tensor:
-    """Weighted mean squared error, plus the ranking loss of siblings where it is asked for.
+    """Weighted mean squared error, plus that at every token of a reply and the ranking loss where they are asked for.
+
+    The error at every token is how Cobbe et al. (arXiv 2110.14168) train verifiers.
 
     Args:
         total: Weight to divide the errors by, where these states are a share of a batch; 0 stands for their own.
             Ranking pairs are those within the share; their mean counts by the share's part of the weight.
     """
-    values = packed_values(model, packed, device, section.bf16)
+    states = len(packed.ends)
+    places = torch.cat([packed.ends, packed.replies]) if section.every_token else packed.ends
+    values, inner = packed_values(model, packed, device, section.bf16, places).tensor_split([states])
     targets, weights = packed.targets.to(device), packed.weights.to(device)
     loss = (weights * (values - targets) ** 2).sum() / (total or weights.sum())
+    if section.every_token:
+        owners = packed.owners.to(device)
+        errors = weights[owners] * packed.shares.to(device) * (inner - targets[owners]) ** 2
+        loss = loss + section.every_token * errors.sum() / (total or weights.sum())
     if section.ranking and len(packed.pairs):
         better, worse = packed.pairs.to(device).unbind(1)
         margin = (values[better] - values[worse]) / RANKING_SCALE

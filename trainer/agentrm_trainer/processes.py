@@ -8,7 +8,7 @@ batch. Only the first process writes files and lines.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -29,6 +29,17 @@ def launched_processes() -> int:
 def launched_first() -> bool:
     """Whether this process is the one that writes."""
     return int(os.environ.get("RANK", "0")) == 0
+
+
+def even_shares(batch: Sequence[Part], size: Callable[[Part], int], count: int) -> list[list[Part]]:
+    """Divide a batch into `count` parts of about equal size; empty ones where there are fewer members."""
+    shares: list[list[Part]] = [[] for _ in range(count)]
+    filled = [0] * count
+    for part in sorted(batch, key=size, reverse=True):
+        least = filled.index(min(filled))
+        shares[least].append(part)
+        filled[least] += size(part)
+    return shares
 
 
 class Processes:
@@ -58,9 +69,9 @@ class Processes:
         """Whether this process writes."""
         return self.index == 0
 
-    def share(self, batch: Sequence[Part]) -> Sequence[Part]:
-        """This process's part of a batch."""
-        return batch[self.index :: self.count] if self.count > 1 else batch
+    def share(self, batch: Sequence[Part], size: Callable[[Part], int]) -> Sequence[Part]:
+        """This process's part of a batch: the largest first to whoever has least, so that nobody waits for long."""
+        return even_shares(batch, size, self.count)[self.index] if self.count > 1 else batch
 
     def wait(self) -> None:
         """Wait until all have come here."""

@@ -29,10 +29,18 @@ def tree_pieces(tokenizer: Any, trees: Sequence[LabelledTree], context: int, lim
         for index, node in enumerate(tree.nodes):
             if node.target is not None:
                 family = families.setdefault((number, node.parent), len(families))
-                ids = encode_state(tokenizer, tree.conversation(index), context)
-                items.append(LabelledIds(ids, node.target, node.weight, family))
+                conversation = tree.conversation(index)
+                ids = encode_state(tokenizer, conversation, context)
+                reply = min(_reply_tokens(tokenizer, conversation), len(ids))
+                items.append(LabelledIds(ids, node.target, node.weight, family, reply))
         pieces += cut_tree(items, limit)
     return pieces
+
+
+def _reply_tokens(tokenizer: Any, conversation: Conversation) -> int:
+    """How many tokens of a state are its last reply, the end of the turn and what the template adds included."""
+    last = encoder_of(tokenizer).segments(conversation)[-1]
+    return len(last.ids) - last.start
 
 
 def judged_pieces(tokenizer: Any, groups: Sequence[JudgedGroup], context: int) -> list[Piece]:

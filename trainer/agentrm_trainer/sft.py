@@ -136,7 +136,7 @@ class SftRun:
         batch = self._stream.next_batch(section.tokens_per_step, synthetic)
         loss = cloning_loss(
             self._trainer.model,
-            self._processes.share(batch),
+            self._processes.share(batch, lambda example: len(example.ids)),
             self._processes.device,
             section.bf16,
             reading,

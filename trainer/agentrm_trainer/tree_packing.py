@@ -30,12 +30,14 @@ class LabelledIds(NamedTuple):
     Attributes:
         ids: Shape (length,), int32; the last token is the one that is judged.
         siblings: Number shared by states that differ in their last action only; unique over the data set.
+        reply: How many of the last tokens are the judged reply.
     """
 
     ids: NDArray[np.int32]
     target: float
     weight: float
     siblings: int
+    reply: int = 1
 
 
 class Piece(NamedTuple):
@@ -58,6 +60,9 @@ class PackedTrees(NamedTuple):
         forest: Which token attends to which.
         ends: Index of each state's last token, shape (states,).
         targets, weights: Shape (states,), float32.
+        replies: Index of each token of each judged reply, shape (reply tokens,); siblings share the beginnings.
+        owners: The state that each of these is of, shape (reply tokens,).
+        shares: One over the length of that state's reply, shape (reply tokens,), float32.
         pairs: States that are siblings and differ in target, the better one first, shape (pairs, 2).
     """
 
@@ -67,6 +72,9 @@ class PackedTrees(NamedTuple):
     ends: Tensor
     targets: Tensor
     weights: Tensor
+    replies: Tensor
+    owners: Tensor
+    shares: Tensor
     pairs: Tensor
 
 
@@ -109,6 +117,7 @@ def pack_pieces(pieces: Sequence[Piece], least_difference: float = 0.1) -> Packe
     positions: list[NDArray[np.int64]] = []
     blocks: list[_Block] = []
     ends: list[int] = []
+    replies: list[NDArray[np.int64]] = []
     total = 0
     for piece in pieces:
         path, before = np.zeros(0, np.int64), np.zeros(0, np.int32)
@@ -122,8 +131,10 @@ def pack_pieces(pieces: Sequence[Piece], least_difference: float = 0.1) -> Packe
                 blocks += _blocks(path, shared)
                 total += fresh
             ends.append(int(path[-1]))
+            replies.append(path[-item.reply :])
             before = item.ids
     items = [item for piece in pieces for item in piece.items]
+    lengths = torch.tensor([len(reply) for reply in replies])
     return PackedTrees(
         torch.from_numpy(np.concatenate(ids)).long(),
         torch.from_numpy(np.concatenate(positions)),
@@ -131,6 +142,9 @@ def pack_pieces(pieces: Sequence[Piece], least_difference: float = 0.1) -> Packe
         torch.tensor(ends),
         torch.tensor([item.target for item in items]),
         torch.tensor([item.weight for item in items]),
+        torch.from_numpy(np.concatenate(replies)),
+        torch.arange(len(items)).repeat_interleave(lengths),
+        (1 / lengths).repeat_interleave(lengths),
         _pairs(items, least_difference),
     )
 
