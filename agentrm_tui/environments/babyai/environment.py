@@ -33,6 +33,7 @@ _TRAITS = EnvironmentTraits(
     pictures=True,
     state_keys=True,
     procedural=True,
+    left_out=tuple(f"{name}: {why}" for name, why in EXCLUDED.items()),
 )
 
 
