@@ -139,7 +139,7 @@ def test_sft_learns(make_workspace):
     }
     assert json.loads((folder / "agentrm.json").read_text()) == {
         "prompt": "short",
-        "environments": ["maze"],
+        "environments": ["ladder"],
     }
     checkpoint = read_json(workspace.folder("sft") / "checkpoint" / "state.json")
     assert checkpoint["loss"] < 3.0
