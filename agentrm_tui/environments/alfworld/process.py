@@ -16,6 +16,7 @@ import msgspec
 
 from agentrm_models.errors import DataError, MissingExtraError
 from agentrm_tui.environments.alfworld.messages import Answer, Failed, Request
+from agentrm_tui.environments.shared_process import Shared
 
 EXTRA = "alfworld"
 PATIENCE_SECONDS = 120.0
@@ -119,28 +120,7 @@ class EngineProcess:
         self.process.stdout.close()
 
 
-_guard = threading.RLock()
-_shared: EngineProcess | None = None
-
-
-def _acquire() -> EngineProcess:
-    global _shared
-    with _guard:
-        if _shared is None or not _shared.alive:
-            _shared = EngineProcess()
-        _shared.users += 1
-        return _shared
-
-
-def _release(process: EngineProcess) -> None:
-    global _shared
-    with _guard:
-        process.users -= 1
-        if process.users > 0 or process.owner != os.getpid():
-            return
-        if _shared is process:
-            _shared = None
-    process.end()
+_shared = Shared(EngineProcess)
 
 
 class Engine:
@@ -152,8 +132,8 @@ class Engine:
     """
 
     def __init__(self) -> None:
-        self._process: EngineProcess | None = _acquire()
-        self._release = weakref.finalize(self, _release, self._process)
+        self._process: EngineProcess | None = _shared.acquire()
+        self._release = weakref.finalize(self, _shared.release, self._process)
 
     @property
     def alive(self) -> bool:

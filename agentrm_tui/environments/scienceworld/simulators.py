@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from platformdirs import user_cache_path
 
 from agentrm_models.errors import DataError, MissingExtraError
+from agentrm_tui.environments.shared_process import Shared
 
 EXTRA = "scienceworld"
 HEAP_MEGABYTES = 1_024
@@ -203,28 +204,7 @@ def _is_told_by_java(error: Exception) -> bool:
     return isinstance(error, import_module("py4j.protocol").Py4JJavaError)
 
 
-_guard = threading.RLock()
-_shared: JavaMachine | None = None
-
-
-def _acquire() -> JavaMachine:
-    global _shared
-    with _guard:
-        if _shared is None or not _shared.alive:
-            _shared = JavaMachine()
-        _shared.users += 1
-        return _shared
-
-
-def _release(machine: JavaMachine) -> None:
-    global _shared
-    with _guard:
-        machine.users -= 1
-        if machine.users > 0 or machine.owner != os.getpid():
-            return
-        if _shared is machine:
-            _shared = None
-    machine.end()
+_shared = Shared(JavaMachine)
 
 
 class Simulator:
@@ -236,8 +216,8 @@ class Simulator:
     """
 
     def __init__(self) -> None:
-        self._machine: JavaMachine | None = _acquire()
-        self._release = weakref.finalize(self, _release, self._machine)
+        self._machine: JavaMachine | None = _shared.acquire()
+        self._release = weakref.finalize(self, _shared.release, self._machine)
         try:
             self._java = self._call(self._machine.make)
         except DataError:
