@@ -154,6 +154,12 @@ def test_a_loss_that_is_not_finite_ends_training(make_workspace, monkeypatch):
         sft(workspace)
 
 
+def test_models_do_not_name_the_folders_they_were_made_in(done_pipeline):
+    for stage, model in (("sft", "policy"), ("fit", "reward")):
+        for file in (done_pipeline.folder(stage) / model).glob("*.json"):
+            assert str(done_pipeline.out) not in file.read_text(), file.name
+
+
 def test_fit_gives_the_same_weights_after_an_interruption(done_pipeline, make_workspace, monkeypatch):
     before = load_file(done_pipeline.folder("fit") / "reward" / "model.safetensors")
     shutil.rmtree(done_pipeline.folder("fit"))

@@ -129,6 +129,7 @@ def _save_weights(model: Any, state: dict[str, torch.Tensor], folder: Path, half
         {name: tensor.contiguous() for name, tensor in state.items()}, folder / "model.safetensors", {"format": "pt"}
     )
     config = model.config.to_dict()
+    config.pop("_name_or_path", None)  # the folder it was made from, on the machine where it was made
     config["dtype"] = "float16" if half else "float32"
     config["architectures"] = [type(model).__name__]
     write_atomically(folder / "config.json", json.dumps(config, indent=2) + "\n")

@@ -1,7 +1,7 @@
 """Starting a training stage in several processes of this machine, as `sft.processes` and `fit.processes` ask for.
 
-On a CPU two processes with a core each train faster than one process with two threads: only the sum of the gradients
-is waited for, not every single operation. On several machines or GPUs a launcher does this (see `processes`).
+Two processes with a core each wait only for the sum of the gradients, two threads for every single operation. On
+several machines or GPUs a launcher does this (see `processes`).
 """
 
 from __future__ import annotations
