@@ -52,7 +52,8 @@ def test_a_snapshot_outlives_the_process_and_other_games(env: ALFWorldEnvironmen
     process = env._running().process_id
     os.kill(process, signal.SIGKILL)
     assert _ends(process)
-    while env._engine is not None and env._engine.alive:  # its other threads may take a moment longer to go
+    engine, until = env._engine, time.monotonic() + 60
+    while engine is not None and engine.alive and time.monotonic() < until:  # its other threads may go a moment later
         time.sleep(0.01)
     env.restore(snapshot)
     assert list(conformance.moves(env, "future")) == future and env._running().process_id != process
