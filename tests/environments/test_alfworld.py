@@ -20,8 +20,10 @@ from agentrm_tui.environments.alfworld.environment import read_command
 from agentrm_tui.environments.alfworld.games import TASK_TYPES, Game
 from agentrm_tui.environments.alfworld.levels import HOMES, MIX, make_game
 from agentrm_tui.environments.alfworld.messages import spelled
+from agentrm_tui.environments.alfworld.process import EngineProcess
 from agentrm_tui.environments.alfworld.solution import Solution
 from agentrm_tui.environments.household import HouseholdEnvironment
+from agentrm_tui.environments.shared_process import Shared
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -98,7 +100,7 @@ def test_any_text_is_read(action: str) -> None:
 
 def test_without_the_package_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agentrm_tui.environments.alfworld.process.find_spec", lambda name: None)
-    monkeypatch.setattr("agentrm_tui.environments.alfworld.process._shared", None)
+    monkeypatch.setattr("agentrm_tui.environments.alfworld.process._shared", Shared(EngineProcess))
     env = ALFWorldEnvironment()
     assert env.tasks("train", count=3)
     with pytest.raises(MissingExtraError, match="engine is not installed") as caught:

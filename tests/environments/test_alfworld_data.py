@@ -15,6 +15,8 @@ from agentrm_tui.environments.alfworld import ALFWorldEnvironment
 from agentrm_tui.environments.alfworld.downloaded import describe_skipped, list_games, read_game
 from agentrm_tui.environments.alfworld.levels import HOMES, MIX, make_game
 from agentrm_tui.environments.alfworld.messages import Begin, Failed
+from agentrm_tui.environments.alfworld.process import EngineProcess
+from agentrm_tui.environments.shared_process import Shared
 from agentrm_tui.headless.listing import environment_table
 
 
@@ -139,7 +141,7 @@ def test_doctor_tells_the_versions_and_what_it_found(data: Path, monkeypatch: py
 
 def test_doctor_tells_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agentrm_tui.environments.alfworld.process.find_spec", lambda name: None)
-    monkeypatch.setattr("agentrm_tui.environments.alfworld.process._shared", None)
+    monkeypatch.setattr("agentrm_tui.environments.alfworld.process._shared", Shared(EngineProcess))
     line = _environment("alfworld").line()
     assert line.startswith("--  env alfworld") and "pip install 'agentrm-tui[alfworld]'" in line and "\n" not in line
 
