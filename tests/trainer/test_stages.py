@@ -146,6 +146,29 @@ def test_sft_learns(make_workspace):
     assert json.loads(lines[-1])["loss"] < 3.0
 
 
+def test_an_early_policy_is_kept_and_the_reward_model_starts_from_the_end(make_workspace, monkeypatch):
+    found = iter([0.2, 0.5, 0.9, 0.9])
+    monkeypatch.setattr(sft_module, "probe_greedy", lambda *args: {"ladder": next(found)})
+    section = {"probe_tokens": 2_000, "probe_tasks": 2, "policy_outcome": 0.4}
+    workspace = stages_until(make_workspace(sft=section), collect, sft, explore, label)
+    figures = workspace.done("sft").figures
+    assert figures["policy_tokens"] == figures["probes"][1]["tokens"] < figures["tokens"]
+    policy, backbone = (workspace.folder("sft") / name for name in ("policy", "backbone"))
+    early, late = (load_file(folder / "model.safetensors") for folder in (policy, backbone))
+    assert any(not early[name].equal(late[name]) for name in early)
+    started = []
+    plain = fit_module.new_reward_model
+    monkeypatch.setattr(fit_module, "new_reward_model", lambda *args: started.append(args[0]) or plain(*args))
+    fit(workspace)
+    assert started == [backbone]
+
+
+def test_without_a_threshold_both_models_start_from_the_end(done_pipeline):
+    figures = done_pipeline.done("sft").figures
+    assert figures["policy_tokens"] == figures["tokens"]
+    assert not (done_pipeline.folder("sft") / "backbone").exists()
+
+
 def test_a_loss_that_is_not_finite_ends_training(make_workspace, monkeypatch):
     workspace = stages_until(make_workspace(), collect)
     plain = sft_module.cloning_loss

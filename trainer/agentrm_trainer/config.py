@@ -109,6 +109,9 @@ class SftSection(_Section, frozen=True, kw_only=True):
         reading_until: Share of the budget after which only the expert's turns are learnt (fading linearly until there).
         probe_tokens: Tokens between two dev probes; 0 for none.
         probe_tasks: Dev tasks of each environment in a probe.
+        policy_outcome: Keep as policy the first probed model whose greedy dev outcome is at least this in every
+            environment, and train on for the reward model, which then starts from what the policy does not know yet;
+            0 takes the end of training for both.
         checkpoint_minutes: Minutes between two checkpoints.
         processes: Processes of this machine that train together, a share of the threads each.
     """
@@ -131,6 +134,7 @@ class SftSection(_Section, frozen=True, kw_only=True):
     reading_until: Share = 0.5
     probe_tokens: Count = 1_000_000
     probe_tasks: Positive = 16
+    policy_outcome: Share = 0.0
     checkpoint_minutes: Rate = 3.0
     processes: Positive = 1
 

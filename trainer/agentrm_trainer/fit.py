@@ -74,9 +74,10 @@ class FitRun:
         self._workspace, self._folder, self._section = workspace, folder, workspace.config.fit
         self._processes = processes
         config = workspace.config
-        policy = workspace.folder("sft") / "policy"
-        self._tokenizer = load_tokenizer(policy)
-        model = prepare_for_training(new_reward_model(policy, self._tokenizer, config.seed), processes.device)
+        cloned = workspace.folder("sft")
+        backbone = cloned / "backbone" if (cloned / "backbone").exists() else cloned / "policy"
+        self._tokenizer = load_tokenizer(backbone)
+        model = prepare_for_training(new_reward_model(backbone, self._tokenizer, config.seed), processes.device)
         self._context = int(model.config.max_position_embeddings)
         self._trainer = Trainer(model, self._section, processes, "score", self._section.head_rate)
         self._state = load_checkpoint(folder.path / "checkpoint", self._trainer, FitState) or FitState()

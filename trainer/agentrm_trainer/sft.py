@@ -34,6 +34,7 @@ class SftState(msgspec.Struct):
     Attributes:
         tokens: Tokens read.
         next_probe: Tokens at which the next dev probe is due.
+        policy_tokens: Tokens after which the policy was kept; 0 as long as it is not.
     """
 
     position: StreamPosition = msgspec.field(default_factory=StreamPosition)
@@ -42,10 +43,11 @@ class SftState(msgspec.Struct):
     loss: float = 0.0
     next_probe: int = 0
     probes: list[dict[str, float]] = msgspec.field(default_factory=list)
+    policy_tokens: int = 0
 
 
 def sft(workspace: Workspace) -> None:
-    """Run the stage: `policy/` is the trained model."""
+    """Run the stage: `policy/` is the trained model, or, beside the `backbone/` of the reward model, an earlier one."""
     config = workspace.config
     upstream = workspace.done("collect").digest
     folder = workspace.stage("sft", digest_of(upstream, config.tokenizer, config.model, config.sft, config.seed))
@@ -165,6 +167,9 @@ class SftRun:
         self._workspace.display.say(
             f"sft: {self._state.tokens / 1e6:.1f}M tokens, held-out loss {loss:.3f}, dev greedy: {shown}"
         )
+        if section.policy_outcome and not self._state.policy_tokens and min(success.values()) >= section.policy_outcome:
+            self._keep_policy()
+            self._workspace.display.say("sft: this one is kept as the policy")
 
     def _held_out_loss(self) -> float:
         total, count = 0.0, 0
@@ -190,16 +195,30 @@ class SftRun:
         self._log(1.0)
         if self._config.sft.probe_tokens:
             self._probe()
-        figures = {
-            "tokens": self._state.tokens,
-            "steps": self._state.step,
-            "parameters": sum(tensor.numel() for tensor in self._trainer.model.parameters()),
-            "probes": self._state.probes,
-        }
+        if self._state.policy_tokens:
+            self._save_model("backbone")
+        else:
+            self._keep_policy()
+        self._folder.finish(**self._figures())
+
+    def _keep_policy(self) -> None:
+        self._state.policy_tokens = self._state.tokens
+        self._save_model("policy")
+
+    def _save_model(self, name: str) -> None:
         config = self._config
-        provenance = Provenance(config.sft.prompt, config.environment_names, policy_card(config, figures))
-        save_model(self._folder.path / "policy", self._trainer.model, self._tokenizer, provenance)
-        self._folder.finish(**figures)
+        provenance = Provenance(config.sft.prompt, config.environment_names, policy_card(config, self._figures()))
+        save_model(self._folder.path / name, self._trainer.model, self._tokenizer, provenance)
+
+    def _figures(self) -> dict[str, Any]:
+        state = self._state
+        return {
+            "tokens": state.tokens,
+            "policy_tokens": state.policy_tokens or state.tokens,
+            "steps": state.step,
+            "parameters": sum(tensor.numel() for tensor in self._trainer.model.parameters()),
+            "probes": state.probes,
+        }
 
 
 def _tokenizer(config: Config, path: Path, trajectories: Sequence[Trajectory]) -> Any:

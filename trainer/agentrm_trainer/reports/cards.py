@@ -30,11 +30,17 @@ def policy_card(config: Config, figures: dict[str, Any]) -> str:
             f"{_environments(config)}. It answers with one thought and one action.",
             "",
             f"- Parameters: {figures['parameters']:,}",
-            f"- Tokens read in training: {figures['tokens']:,} in {figures['steps']:,} steps",
+            f"- Tokens read in training: {figures['policy_tokens']:,}{_backbone(figures)}",
             f"- Instruction it was trained with: `{config.sft.prompt}`",
             *_common(config, "sft"),
         ]
     )
+
+
+def _backbone(figures: dict[str, Any]) -> str:
+    if figures["policy_tokens"] == figures["tokens"]:
+        return ""
+    return f"; the backbone of its reward model read on, to {figures['tokens']:,}"
 
 
 def reward_card(config: Config, figures: dict[str, Any]) -> str:
