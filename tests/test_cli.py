@@ -50,6 +50,7 @@ def test_algorithms_are_those_of_the_settings() -> None:
         (("run", "maze", "--tasks", "0"), 2, "--tasks"),
         (("run", "maze", "--search", "beem"), 2, "best-of-n"),
         (("run", "maze", "--level", "maze-44", *FREE), 2, "Did you mean 'maze-4'"),
+        (("run", "alfworld", "--level", "valid_seen", *FREE), 3, "ALFWORLD_DATA is not set"),
         (("run", "maze", "--task", "maze-4:x", *FREE), 2, "not a whole number"),
         (("run", "maze", "--task", "maze-4:1", "--tasks", "3", *FREE), 2, "--task names the tasks"),
         (("run", "maze", "--policy", "scripte", "--reward", "random"), 2, "Did you mean 'scripted'"),
@@ -76,8 +77,13 @@ def test_algorithms_are_those_of_the_settings() -> None:
     ],
 )
 def test_what_a_person_gets_wrong_is_one_line_and_the_documented_code(
-    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], code: int, words: str
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    code: int,
+    words: str,
 ) -> None:
+    monkeypatch.delenv("ALFWORLD_DATA", raising=False)
     found, out, err = call(capsys, *arguments)
     last = err.splitlines()[-1]
     assert found == code

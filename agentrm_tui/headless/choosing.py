@@ -53,9 +53,11 @@ def choose_tasks(environment: Environment, choice: TaskChoice) -> tuple[str, ...
         tasks = tuple(task.id for task in environment.tasks(choice.split, choice.first_seed, count))
     elif traits.procedural:
         seeds = [task.seed for task in environment.tasks(choice.split, choice.first_seed, count)]
-        tasks = tuple(
-            environment.task(f"{_level(traits.name, traits.levels, choice.level)}:{seed}").id for seed in seeds
-        )
+        if choice.level not in traits.levels:
+            # The environment may know better than the nearest name what is missing.
+            environment.task(choice.level)
+        level = _level(traits.name, traits.levels, choice.level)
+        tasks = tuple(environment.task(f"{level}:{seed}").id for seed in seeds)
     else:
         level = _level(traits.name, traits.levels, choice.level)
         fitting = [task.id for task in environment.tasks(choice.split, choice.first_seed) if task.level == level]
