@@ -214,16 +214,16 @@ class _Source:
         from tokenizers import Tokenizer
 
         tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
-        special = {token["id"] for token in self.tokenizer.get("added_tokens", [])}
+        special = {token["id"] for token in self.tokenizer.get("added_tokens", []) if token["special"]}
         pieces = [tokenizer.decode([token]) for token in range(tokenizer.get_vocab_size()) if token not in special]
         pieces = [piece for piece in pieces if piece and "\ufffd" not in piece]
         random = Random(0)
         own = ["".join(random.choices(pieces, k=24)) for _ in range(40)] if pieces else []
-        texts = [text for text in (*_PROBE_TEXTS, *own) if not self._names_added_token(text)]
+        texts = [text for text in (*_PROBE_TEXTS, *own) if not self._names_special_token(text)]
         return [(text, tokenizer.encode(text, add_special_tokens=False).ids) for text in texts]
 
-    def _names_added_token(self, text: str) -> bool:
-        return any(token["content"] in text for token in self.tokenizer.get("added_tokens", []))
+    def _names_special_token(self, text: str) -> bool:
+        return any(token["content"] in text for token in self.tokenizer.get("added_tokens", []) if token["special"])
 
     def vocabulary(self) -> tuple[list[str], list[int]]:
         """Token texts and GGUF token types by id, padded to the size of the embedding."""

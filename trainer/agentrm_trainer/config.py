@@ -64,10 +64,12 @@ class TokenizerSection(_Section, frozen=True, kw_only=True):
     Attributes:
         vocabulary: Entries at most, special tokens included.
         texts: Conversations it is trained on.
+        phrases: Fixed phrases that become one token each, beside the vocabulary, at most.
     """
 
     vocabulary: Positive = 1_500
     texts: Positive = 3_000
+    phrases: Count = 0
 
 
 class ModelSection(_Section, frozen=True, kw_only=True):

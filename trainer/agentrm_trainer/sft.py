@@ -228,7 +228,8 @@ def _tokenizer(config: Config, path: Path, trajectories: Sequence[Trajectory]) -
     if not folder.exists():
         shuffled = list(trajectories)
         random.Random(f"tokenizer/{config.seed}").shuffle(shuffled)
-        tokenizer = train_tokenizer(shuffled, config.tokenizer.vocabulary, config.tokenizer.texts, config.model.context)
+        wanted = config.tokenizer
+        tokenizer = train_tokenizer(shuffled, wanted.vocabulary, wanted.texts, config.model.context, wanted.phrases)
         new = path / ".tokenizer.new"
         tokenizer.save_pretrained(new)
         replace_folder(new, folder)

@@ -1,6 +1,7 @@
 """A byte-level BPE tokenizer of the collected texts, saved as an ordinary Hugging Face folder.
 
 Digits are split, so that numbers are read digit by digit; the pre-tokenizer is the one llama.cpp calls `smollm`.
+Fixed phrases are added tokens, which `tokenizers` and llama.cpp both look for first.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agentrm_trainer.collect import Trajectory
+from agentrm_trainer.phrases import find_phrases
 
 PAD, END = "<|pad|>", "<|end|>"
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
@@ -19,7 +21,9 @@ CHAT_TEMPLATE = (
 )
 
 
-def train_tokenizer(trajectories: Sequence[Trajectory], vocabulary: int, texts: int, context: int) -> Any:
+def train_tokenizer(
+    trajectories: Sequence[Trajectory], vocabulary: int, texts: int, context: int, phrases: int = 0
+) -> Any:
     """Train a tokenizer on conversations spread evenly over the trajectories.
 
     Args:
@@ -27,11 +31,12 @@ def train_tokenizer(trajectories: Sequence[Trajectory], vocabulary: int, texts: 
         vocabulary: Entries at most; few templates give fewer.
         texts: Conversations used.
         context: Tokens the model can read (written to the tokenizer's configuration).
+        phrases: Fixed phrases that become tokens beside the vocabulary, at most.
 
     Returns:
         A `PreTrainedTokenizerFast` with role tokens, an end-of-turn token and the chat template.
     """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
@@ -48,8 +53,9 @@ def train_tokenizer(trajectories: Sequence[Trajectory], vocabulary: int, texts: 
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    step = max(1, len(trajectories) // texts)
-    tokenizer.train_from_iterator(_texts(trajectories[::step]), trainer)
+    used = trajectories[:: max(1, len(trajectories) // texts)]
+    tokenizer.train_from_iterator(_texts(used), trainer)
+    tokenizer.add_tokens([AddedToken(phrase, normalized=False) for phrase in find_phrases(used, phrases)])
     wrapped = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
