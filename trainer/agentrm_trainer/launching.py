@@ -10,8 +10,10 @@ import multiprocessing
 import os
 import signal
 import socket
+from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +24,12 @@ from agentrm_trainer.config import Config
 from agentrm_trainer.processes import launched_processes
 from agentrm_trainer.progress import make_display
 from agentrm_trainer.workspace import StageName, Workspace
+
+
+def run_here(workspace: Workspace, name: StageName) -> None:
+    """Run one stage in this process, importing only what it needs."""
+    stage: Callable[[Workspace], None] = getattr(import_module(f"agentrm_trainer.{name}"), name)
+    stage(workspace)
 
 
 class Sitting(NamedTuple):
@@ -95,8 +103,6 @@ def _free_port() -> int:
 
 def _take_part(sitting: Sitting, index: int) -> None:
     """One process's part of the stage."""
-    from agentrm_trainer.pipeline import run_here
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     place = {"RANK": index, "LOCAL_RANK": index, "WORLD_SIZE": sitting.processes, "LOCAL_WORLD_SIZE": sitting.processes}
     os.environ.update({name: str(value) for name, value in place.items()})

@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
-
-from agentrm_trainer.launching import run_in_processes, wanted_processes
+from agentrm_trainer.launching import run_here, run_in_processes, wanted_processes
 from agentrm_trainer.workspace import STAGES, StageName, Workspace
-
-
-def run_here(workspace: Workspace, name: StageName) -> None:
-    """Run one stage in this process, importing only what it needs."""
-    stage: Callable[[Workspace], None] = getattr(import_module(f"agentrm_trainer.{name}"), name)
-    stage(workspace)
 
 
 def run_stage(workspace: Workspace, name: StageName) -> None:
