@@ -2,9 +2,9 @@
 
     python benchmarks/run.py [--full | --quick] [--threads N] [--only QUESTION ...] [--out FOLDER]
 
-The default takes at most 15 minutes on two quiet cores; `--full` all sizes and lengths, hours; `--quick` tiny cells
-within a minute, to see that everything runs: its figures mean nothing and no page is written. A peer is stopped after
-60 seconds (12 by default), and what is carried forward is marked `~`.
+The default took 20 minutes on two cores that did a little else besides; `--full` all sizes and lengths, hours;
+`--quick` tiny cells, to see that everything runs: its figures mean nothing and no page is written. A peer is stopped
+after 60 seconds (12 by default), and what is carried forward is marked `~`.
 """
 
 from __future__ import annotations

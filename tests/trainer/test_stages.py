@@ -163,6 +163,23 @@ def test_an_early_policy_is_kept_and_the_reward_model_starts_from_the_end(make_w
     assert started == [backbone]
 
 
+def test_a_policy_that_is_reached_at_the_end_or_never_is_the_backbone_too(make_workspace, monkeypatch):
+    section = {"probe_tokens": 5_000, "probe_tasks": 2, "policy_outcome": 0.4}
+    for name, outcomes in (("reached", [0.1, 0.5]), ("never", [0.1, 0.2])):
+        found = iter(outcomes)
+        monkeypatch.setattr(sft_module, "probe_greedy", lambda *args, found=found: {"ladder": next(found)})
+        workspace = stages_until(make_workspace(name, sft=section), collect, sft)
+        figures = workspace.done("sft").figures
+        assert figures["policy_tokens"] == figures["tokens"], name
+        assert (workspace.folder("sft") / "policy").exists() and not (workspace.folder("sft") / "backbone").exists()
+
+
+def test_a_threshold_without_probes_is_refused(make_workspace):
+    workspace = stages_until(make_workspace(sft={"policy_outcome": 0.4}), collect)
+    with pytest.raises(UsageError, match="needs dev probes"):
+        sft(workspace)
+
+
 def test_without_a_threshold_both_models_start_from_the_end(done_pipeline):
     figures = done_pipeline.done("sft").figures
     assert figures["policy_tokens"] == figures["tokens"]

@@ -68,6 +68,8 @@ class SftRun:
         self._budget = Budget(section.max_tokens, section.max_minutes, section.max_epochs)
         if self._budget == Budget():
             raise UsageError("sft: no budget", "Set sft.max_tokens, sft.max_minutes or sft.max_epochs.")
+        if section.policy_outcome and not section.probe_tokens:
+            raise UsageError("sft.policy_outcome needs dev probes", "Set sft.probe_tokens.")
         collected = workspace.folder("collect")
         trajectories = read_trajectories(collected / "train.jsonl")
         if processes.first:
@@ -195,10 +197,12 @@ class SftRun:
         self._log(1.0)
         if self._config.sft.probe_tokens:
             self._probe()
-        if self._state.policy_tokens:
-            self._save_model("backbone")
-        else:
+        if not self._state.policy_tokens:
+            if self._config.sft.policy_outcome:
+                self._workspace.display.say("sft: no probe reached sft.policy_outcome: the last model is the policy")
             self._keep_policy()
+        elif self._state.policy_tokens < self._state.tokens:
+            self._save_model("backbone")
         self._folder.finish(**self._figures())
 
     def _keep_policy(self) -> None:
