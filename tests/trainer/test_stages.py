@@ -16,7 +16,8 @@ from agentrm_trainer import sft as sft_module
 from agentrm_trainer.collect import collect, expert_trajectory, read_trajectories
 from agentrm_trainer.explore import explore
 from agentrm_trainer.fit import fit
-from agentrm_trainer.label import label, read_labelled_trees
+from agentrm_trainer.label import label
+from agentrm_trainer.labelled_trees import read_labelled_trees
 from agentrm_trainer.pipeline import describe, run_pipeline
 from agentrm_trainer.reports.results import Results
 from agentrm_trainer.sft import sft

@@ -190,6 +190,8 @@ class LabelSection(_Section, frozen=True, kw_only=True):
         max_weight_visits: Visits beyond which a label's weight, sqrt(visits), no longer grows (`all` only).
         discount: Factor for each step between a node and the end of the episode that valued it.
         merge_states: Nodes of equal environment state and depth share their returns (arXiv 2603.18859).
+        contrasts: Expert trajectories to set other valid actions beside each step of; 0 for none.
+        contrast_actions: Such actions beside a step, at most.
     """
 
     variant: Literal["all", "visits"] = "all"
@@ -197,6 +199,8 @@ class LabelSection(_Section, frozen=True, kw_only=True):
     max_weight_visits: Positive = 9
     discount: Annotated[float, Meta(gt=0, le=1)] = 1.0
     merge_states: bool = False
+    contrasts: Count = 0
+    contrast_actions: Positive = 3
 
 
 class FitSection(_Section, frozen=True, kw_only=True):
@@ -211,6 +215,7 @@ class FitSection(_Section, frozen=True, kw_only=True):
         tree_tokens: Larger trees are cut into sub-trees of about this many tokens, which repeat their trunk.
         epochs: Passes over the labels at most.
         max_minutes: Budget in minutes; 0 for none.
+        contrast_share: Share of the minutes in which contrasts are learnt, before the labels.
         ranking: Weight of the sibling ranking loss; 0 for none.
         every_token: Weight of the error at every token of the judged reply, beside that at its end (Cobbe et al.,
             arXiv 2110.14168); 0 for none.
@@ -229,6 +234,7 @@ class FitSection(_Section, frozen=True, kw_only=True):
     tree_tokens: Positive = 1_500
     epochs: Rate = 3.0
     max_minutes: Minutes = 0.0
+    contrast_share: Share = 0.0
     ranking: Annotated[float, Meta(ge=0)] = 0.0
     every_token: Annotated[float, Meta(ge=0)] = 0.0
     evaluations: Positive = 8

@@ -21,6 +21,8 @@ def check_config(config: Config) -> None:
             f"model: width {model.width}, heads {model.heads} and key_value_heads {model.key_value_heads} do not fit",
             "width must be a multiple of heads, and heads of key_value_heads.",
         )
+    if config.fit.contrast_share and not (config.label.contrasts and config.fit.max_minutes):
+        raise UsageError("fit.contrast_share needs label.contrasts and fit.max_minutes", "Set both, or leave it out.")
     for number, section in enumerate(config.environments):
         environment = make_environment(section.name)
         known = environment.traits.levels

@@ -22,9 +22,10 @@ from agentrm_trainer.backbone import (
 )
 from agentrm_trainer.config import FitSection, digest_of
 from agentrm_trainer.judged import JudgedGroup, pair_accuracy
-from agentrm_trainer.label import read_labelled_trees
+from agentrm_trainer.labelled_trees import LabelledTree, read_labelled_trees
 from agentrm_trainer.optimisation import Budget, Trainer, autocast, load_checkpoint, save_checkpoint
 from agentrm_trainer.processes import Processes
+from agentrm_trainer.progress import Task
 from agentrm_trainer.reports.cards import reward_card
 from agentrm_trainer.reward_data import judged_pieces, tree_pieces
 from agentrm_trainer.tokenizer import load_tokenizer
@@ -39,12 +40,14 @@ class FitState(msgspec.Struct):
     """Where training stands.
 
     Attributes:
-        epoch, batch: Place in the shuffled batches.
+        labels: Contrasts are learnt, it is the labels' turn.
+        epoch, batch: Place in the shuffled batches of either.
         tokens: Packed tokens read.
         next_evaluation: Share of the budget at which dev is measured next.
         best: Best selection score so far.
     """
 
+    labels: bool = False
     epoch: int = 0
     batch: int = 0
     step: int = 0
@@ -83,44 +86,64 @@ class FitRun:
         self._state = load_checkpoint(folder.path / "checkpoint", self._trainer, FitState) or FitState()
         trees = read_labelled_trees(workspace.folder("label") / "trees.jsonl")
         self._trees = len(trees)
-        self._pieces = tree_pieces(self._tokenizer, trees, self._context, self._section.tree_tokens)
-        self._budget = Budget(0, self._section.max_minutes, self._section.epochs)
+        self._pieces = self._encoded(trees)
+        self._contrasts: list[Piece] = []
+        if self._section.contrast_share and not self._state.labels:
+            self._contrasts = self._encoded(read_labelled_trees(workspace.folder("label") / "contrasts.jsonl"))
+        self._budget = Budget(minutes=self._section.max_minutes)
         self._dev = _DevStates(workspace.folder("explore") / "dev", self._tokenizer, self._context)
 
+    def _encoded(self, trees: Sequence[LabelledTree]) -> list[Piece]:
+        return tree_pieces(self._tokenizer, trees, self._context, self._section.tree_tokens)
+
     def run(self) -> None:
-        """Train until the budget is used; keep the model that is best on dev."""
-        state, last_save = self._state, self._folder.minutes
+        """Train until the budget is used, on contrasts first where asked for; keep the model that is best on dev."""
+        state = self._state
         with self._workspace.display.task("fit") as task:
-            while True:
-                order = self._order(state.epoch)
-                plan = list(batches(self._pieces, self._section.tokens_per_step, order))
-                while state.batch < len(plan):
-                    share, stopping = self._processes.agree(self._share(len(plan)), self._workspace.stopping)
-                    if share >= 1:
-                        break
-                    if stopping:
-                        self._workspace.stop()
-                    self._evaluate_if_due(share)
-                    self._step(plan[state.batch], share)
-                    task.update(share, f"loss {state.loss:.4f}, {state.tokens / 1e6:.2f}M tokens")
-                    if self._workspace.stopping or self._folder.minutes - last_save > self._section.checkpoint_minutes:
-                        self._save()
-                        last_save = self._folder.minutes
-                        self._workspace.check_stop()
-                if self._processes.agree(self._share(len(plan)))[0] >= 1:
-                    break
-                state.epoch, state.batch = state.epoch + 1, 0
+            if self._contrasts:
+                self._train(self._contrasts, self._section.contrast_share, task)
+                self._contrasts = []
+                state.labels, state.epoch, state.batch = True, 0, 0
+            self._train(self._pieces, 1.0, task)
             task.update(1.0)
         self._finish()
 
-    def _order(self, epoch: int) -> list[int]:
-        order = list(range(len(self._pieces)))
-        random.Random(f"fit/{self._workspace.config.seed}/{epoch}").shuffle(order)
+    def _train(self, pieces: Sequence[Piece], until: float, task: Task) -> None:
+        """Pass over the pieces until this share of the budget is used."""
+        state, last_save = self._state, self._folder.minutes
+        while True:
+            plan = list(batches(pieces, self._section.tokens_per_step, self._order(len(pieces))))
+            while state.batch < len(plan):
+                share, stopping = self._processes.agree(self._share(len(plan), until), self._workspace.stopping)
+                if share >= until:
+                    break
+                if stopping:
+                    self._workspace.stop()
+                self._evaluate_if_due(share)
+                self._step(plan[state.batch], share)
+                what = "contrasts, " if until < 1 else ""
+                task.update(share, f"{what}loss {state.loss:.4f}, {state.tokens / 1e6:.2f}M tokens")
+                if self._workspace.stopping or self._folder.minutes - last_save > self._section.checkpoint_minutes:
+                    self._save()
+                    last_save = self._folder.minutes
+                    self._workspace.check_stop()
+            if self._processes.agree(self._share(len(plan), until))[0] >= until:
+                return
+            state.epoch, state.batch = state.epoch + 1, 0
+
+    def _order(self, count: int) -> list[int]:
+        order = list(range(count))
+        random.Random(f"fit/{self._workspace.config.seed}/{self._state.epoch}").shuffle(order)
         return order
 
-    def _share(self, batches_per_epoch: int) -> float:
+    def _share(self, batches_per_epoch: int, until: float) -> float:
+        """The share of the budget that is used; the limit in epochs holds for the labels alone."""
+        if until < 1:
+            return self._budget.share(0, self._folder.minutes, 0)
+        before = self._section.contrast_share
         epochs = self._state.epoch + self._state.batch / max(1, batches_per_epoch)
-        return self._budget.share(0, self._folder.minutes, epochs)
+        labels = before + (1 - before) * epochs / self._section.epochs
+        return max(labels, self._budget.share(0, self._folder.minutes, 0) if self._budget.minutes else 0.0)
 
     def _step(self, pieces: Sequence[Piece], share: float) -> None:
         state = self._state

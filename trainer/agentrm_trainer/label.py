@@ -13,58 +13,15 @@ from pathlib import Path
 import msgspec
 
 from agentrm_models.errors import DataError
-from agentrm_models.messages import Conversation, Message
 from agentrm_trainer.config import LabelSection, digest_of
+from agentrm_trainer.contrasts import contrast_trees
+from agentrm_trainer.labelled_trees import LabelledNode, LabelledTree
 from agentrm_trainer.workspace import Workspace, write_atomically
 from agentrm_tui.runs.conversations import reward_conversation
 from agentrm_tui.runs.events import Backpropagated
 from agentrm_tui.runs.state import EpisodeState
 from agentrm_tui.runs.store import load_state
 from agentrm_tui.search.tree import ROOT, NodeId
-
-
-class LabelledNode(msgspec.Struct, frozen=True):
-    """A node of an explored tree.
-
-    Attributes:
-        parent: Index of the parent in the tree's list; -1 for children of the root.
-        target: Mean return in [0, 1]; None for nodes that are only on the way to labelled ones.
-        visits: Returns the target is a mean of.
-        weight: Of the label in the loss.
-        rollout: Made in a rollout, not in the search tree.
-    """
-
-    parent: int
-    depth: int
-    reply: str
-    observation: str
-    target: float | None
-    visits: int
-    weight: float
-    rollout: bool
-
-
-class LabelledTree(msgspec.Struct, frozen=True):
-    """One line of `trees.jsonl`.
-
-    Attributes:
-        opening: The messages before the first reply.
-    """
-
-    environment: str
-    task: str
-    level: str
-    opening: Conversation
-    nodes: tuple[LabelledNode, ...]
-
-    def conversation(self, index: int) -> Conversation:
-        """The state of a node: opening and history, ending in its reply."""
-        node = self.nodes[index]
-        turns: list[Message] = [Message("assistant", node.reply)]
-        while node.parent >= 0:
-            node = self.nodes[node.parent]
-            turns += [Message("user", node.observation), Message("assistant", node.reply)]
-        return (*self.opening, *reversed(turns))
 
 
 class _Statistics(msgspec.Struct):
@@ -94,7 +51,35 @@ def label(workspace: Workspace) -> None:
     if not labels:
         raise DataError("the explored trees give no label", "Lower label.min_visits, or explore more.")
     write_atomically(folder.path / "trees.jsonl", b"".join(lines))
-    folder.finish(trees=len(lines), labels=labels, rollout_labels=rollout_labels, mean_target=round(total / labels, 4))
+    contrasts = _write_contrasts(workspace, folder.path / "contrasts.jsonl")
+    folder.finish(
+        trees=len(lines),
+        labels=labels,
+        rollout_labels=rollout_labels,
+        mean_target=round(total / labels, 4),
+        contrasts=contrasts,
+    )
+
+
+def _write_contrasts(workspace: Workspace, path: Path) -> int:
+    """Write the contrasts that the settings ask for; how many actions were set beside the expert's."""
+    config = workspace.config
+    wanted, others = config.label.contrasts, config.label.contrast_actions
+    if not wanted:
+        path.unlink(missing_ok=True)
+        return 0
+    trajectories = workspace.folder("collect") / "train.jsonl"
+    lines, found = [], 0
+    with workspace.display.task("contrasts") as task:
+        for number, tree in enumerate(
+            contrast_trees(trajectories, wanted, others, config.fit.prompt, config.seed), start=1
+        ):
+            workspace.check_stop()
+            lines.append(msgspec.json.encode(tree) + b"\n")
+            found += sum(node.target == 0 for node in tree.nodes)
+            task.update(min(1.0, number / wanted), f"{found} actions beside the expert's")
+    write_atomically(path, b"".join(lines))
+    return found
 
 
 def labelled_trees(path: Path, section: LabelSection, style: str) -> Iterator[LabelledTree]:
@@ -186,17 +171,3 @@ def _checked(
     if tree.conversation(len(nodes) - 1) != last:
         raise AssertionError(f"{episode.start.task}: a stored tree gives another conversation than the run")
     return tree
-
-
-def read_labelled_trees(path: Path) -> list[LabelledTree]:
-    """Read `trees.jsonl`.
-
-    Raises:
-        DataError: It is missing or damaged.
-    """
-    if not path.exists():
-        raise DataError(f"{path} does not exist", "Run the label stage first.")
-    try:
-        return [msgspec.json.decode(line, type=LabelledTree) for line in path.read_bytes().splitlines()]
-    except msgspec.DecodeError as error:
-        raise DataError(f"{path} is damaged: {error}") from None

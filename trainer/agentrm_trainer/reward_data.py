@@ -11,7 +11,7 @@ from agentrm_models.chat import encoder_of
 from agentrm_models.context import fit_context
 from agentrm_models.messages import Conversation
 from agentrm_trainer.judged import JudgedGroup
-from agentrm_trainer.label import LabelledTree
+from agentrm_trainer.labelled_trees import LabelledTree
 from agentrm_trainer.tree_packing import LabelledIds, Piece, cut_tree
 
 
