@@ -14,6 +14,7 @@ from measuring import ONE_EACH, Part, Settings, cell, mixed, take_turns
 from peers import batch_size, in_batches, judge, write, written_tokens
 from subjects import Subject, grow, policy, reward
 
+from agentrm_models.prefix_cache.cached import CachedBackend
 from agentrm_models.prefix_cache.ledger import TokenLedger
 
 QUESTION = "beam episode"
@@ -40,9 +41,10 @@ def cells(settings: Settings) -> list[dict[str, Any]]:
     return [_cell(settings, *given) for given in wanted]
 
 
-def play(subject: Subject, judge_subject: Subject, steps: int, record: list[Step]) -> tuple[int, int]:
+def play(
+    subject: Subject, writer: CachedBackend, scorer: CachedBackend, steps: int, record: list[Step]
+) -> tuple[int, int]:
     """Search with the prefix cache and write down the steps; gives the rows computed by policy and reward model."""
-    writer, scorer = subject.backend(), judge_subject.backend()
     prompts, counts = [subject.text(INSTRUCTION, "instruction")], [WIDTH * SAMPLES]
     for number in range(steps):
         grown = grow(writer, prompts, counts, REPLY, f"step {number}")
@@ -71,7 +73,7 @@ def _cell(settings: Settings, size: str, steps: int) -> dict[str, Any]:
     def ours() -> Generator[float | Part, None, None]:
         record.clear()
         yield 1
-        tokens = play(writer, scorer, steps, record)
+        tokens = play(writer, writer.backend(), scorer.backend(), steps, record)
         yield Part(1, sum(tokens), tokens)
 
     def replay(batched: str) -> Generator[float | Part, None, None]:

@@ -82,7 +82,7 @@ def _ratios(cells: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _profile(cells: Sequence[dict[str, Any]]) -> list[str]:
-    shown = ["products and attention", "outside", "of which norms, rotary positions, activations"]
+    shown = ["products and attention", "norms, rotary positions, activations", "the rest"]
     rows = [["model", "steps", "s", *shown, "largest operations (s under the profiler)"]]
     for cell in cells:
         largest = ", ".join(f"{part['name']} {part['seconds']:.2f}" for part in cell["operations"][:6])
@@ -103,7 +103,7 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     return [lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]
 
 
-SHARES = ("share_products_and_attention", "share_outside", "share_elementwise")
+SHARES = ("share_products_and_attention", "share_elementwise", "share_rest")
 
 
 class Curve(NamedTuple):

@@ -16,8 +16,8 @@ from agentrm_models.prefix_cache.token_trie import TrieNode
 if TYPE_CHECKING:
     from torch import Tensor
 
-COLUMNS_AHEAD = 16
-"""Tokens for each branch by which a row grows at a time."""
+COLUMNS_AHEAD = 64
+"""Tokens for each branch by which a row grows at a time, if replies may be that long: growing copies the whole row."""
 
 
 class BranchRow:
@@ -27,12 +27,14 @@ class BranchRow:
         prompt: The trie node at which the prompt ends.
         tokens: For each branch the ids fed so far.
         columns: For each branch the columns of these ids.
+        limit: Most tokens a branch may be fed.
     """
 
-    __slots__ = ("columns", "next_column", "prompt", "tokens")
+    __slots__ = ("columns", "limit", "next_column", "prompt", "tokens")
 
-    def __init__(self, prompt: TrieNode, count: int) -> None:
+    def __init__(self, prompt: TrieNode, count: int, limit: int) -> None:
         self.prompt = prompt
+        self.limit = limit
         self.tokens: list[list[int]] = [[] for _ in range(count)]
         self.columns: list[list[int]] = [[] for _ in range(count)]
         self.next_column = prompt.end
@@ -80,7 +82,8 @@ class BranchBatch:
         self._device = device
         self._pool = pool
         self._width = max(len(row.tokens) for row in rows)
-        self._columns = max(row.prompt.end for row in rows) + self._width * COLUMNS_AHEAD
+        ahead = self._width * min(COLUMNS_AHEAD, max(row.limit for row in rows))
+        self._columns = max(row.prompt.end for row in rows) + ahead
         self._states: list[Tensor | None] = [None] * layers
         self._seen = torch.zeros((len(rows), self._width, self._columns), dtype=torch.bool, device=device)
         for index, row in enumerate(rows):

@@ -52,7 +52,7 @@ class CachedBackend:
     def decode(self, prompts: Sequence[Sequence[int]], counts: Rows, limits: Rows) -> CachedDecoding:
         """Start branches after prompts that are computed here as far as they are new."""
         holding = self._hold(prompts)
-        return CachedDecoding(self, holding, holding.__enter__(), counts)
+        return CachedDecoding(self, holding, holding.__enter__(), counts, limits)
 
     def head_of(self, nodes: list[TrieNode]) -> Tensor:
         """Outputs at the ends of nodes."""
@@ -198,15 +198,21 @@ class CachedDecoding:
     Args:
         holding: The open block that keeps the prompts' states.
         prompts: The nodes at which the prompts end.
+        counts, limits: Branches of each prompt, and the tokens of each of them at most.
     """
 
     def __init__(
-        self, backend: CachedBackend, holding: AbstractContextManager[Any], prompts: list[TrieNode], counts: Rows
+        self,
+        backend: CachedBackend,
+        holding: AbstractContextManager[Any],
+        prompts: list[TrieNode],
+        counts: Rows,
+        limits: Rows,
     ) -> None:
         self._backend = backend
         self._holding = holding
         self._whole = True
-        rows = [BranchRow(prompt, count) for prompt, count in zip(prompts, counts, strict=True)]
+        rows = [BranchRow(*given) for given in zip(prompts, counts, limits, strict=True)]
         self._home = [(row, branch) for row, count in zip(rows, counts, strict=True) for branch in range(count)]
         self._place = [0] * len(self._home)
         self._batches = [backend.branch_batch(batch) for batch in _alike(rows)]
