@@ -1,4 +1,4 @@
-"""Contrasts: the expert's steps with other valid actions beside them, and a reward model that starts from them."""
+"""Contrasts: the expert's steps with the policy's replies beside them, and a reward model that starts from them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import pytest
 from fake_ladder import FakeLadder
 
 from agentrm_models.errors import InterruptedRun, UsageError
+from agentrm_models.policies.base import Candidate
 from agentrm_trainer.collect import collect, read_trajectories
 from agentrm_trainer.config_check import check_config
-from agentrm_trainer.contrasts import contrast_tree, swapped
+from agentrm_trainer.contrasts import contrast_tree
 from agentrm_trainer.explore import explore
 from agentrm_trainer.fit import FitRun, FitState, fit
 from agentrm_trainer.label import label
-from agentrm_trainer.labelled_trees import read_labelled_trees
+from agentrm_trainer.labelled_trees import LabelledTree, read_labelled_trees
 from agentrm_trainer.optimisation import Budget
 from agentrm_trainer.processes import Processes
 from agentrm_trainer.sft import sft
@@ -23,7 +24,7 @@ from agentrm_tui.environments.registry import make_environment
 from agentrm_tui.replies import parse_reply
 
 CONTRASTED = {
-    "label": {"contrasts": 20, "contrast_actions": 2},
+    "label": {"contrasts": 20, "contrast_samples": 3, "contrast_tokens": 24, "expert_discount": 0.9, "chunk": 8},
     "fit": {"contrast_share": 0.5, "max_minutes": 5.0, "epochs": 2.0},
 }
 
@@ -46,52 +47,88 @@ def workspace(explored, make_workspace):
     return made
 
 
-@pytest.mark.parametrize(
-    ("thought", "action", "other", "expected"),
-    [
-        ("The blue key is in view.", "pick up blue key", "pick up red key", "The red key is in view."),
-        ("I must reach the ball, first.", "go to ball", "go to box", "I must reach the box, first."),
-        ("Goal: b is on u, but u at t.", "unstack u from t", "unstack b from t", "Goal: b is on b, but b at t."),
-        ("See the red door.", "go through red door", "go through the far blue door", "See the the far blue door."),
-        ("The goal is 2 up.", "move up", "wait", "The goal is 2 up."),
-        ("", "a b", "a c", ""),
-    ],
-)  # fmt: skip
-def test_a_thought_follows_its_action(thought, action, other, expected):
-    assert swapped(thought, action, other) == expected
+def worth_of(task: str, actions: list[str]) -> float:
+    """What the expert makes of a state, by hand: it needs one step for each rung."""
+    environment = FakeLadder()
+    environment.reset(environment.task(task))
+    results = [environment.step(action) for action in actions]
+    if results[-1].done:
+        return results[-1].outcome
+    state = environment.snapshot()
+    needed = abs(state.goal - state.rung)
+    return 0.9**needed if len(actions) + needed <= 6 else 0.0
 
 
-def test_beside_the_experts_steps_stand_other_valid_actions(workspace):
+def actions_to(tree: LabelledTree, index: int) -> list[str]:
+    """The actions on the way to a node, its own included."""
+    return [parse_reply(message.content).action for message in tree.conversation(index) if message.role == "assistant"]
+
+
+def test_beside_the_experts_steps_stands_what_the_policy_said(workspace):
     label(workspace)
-    trees = read_labelled_trees(workspace.folder("label") / "contrasts.jsonl")
+    files = sorted((workspace.folder("label") / "contrasts").glob("*.jsonl"))
+    assert len(files) == 3
+    trees = [tree for path in files for tree in read_labelled_trees(path)]
     trajectories = {found.task: found for found in read_trajectories(workspace.folder("collect") / "train.jsonl")}
-    assert len(trees) == 20
-    beside = 0
+    judged = 0
     for tree in trees:
-        trajectory, environment = trajectories[tree.task], FakeLadder()
-        environment.reset(environment.task(tree.task))
-        turns = [turn for turn in trajectory.messages if turn.role == "assistant"]
-        played = [node for node in tree.nodes if node.target != 0]
-        assert [node.reply for node in played] == [turn.content for turn in turns]
-        assert [node.target for node in played] == [1.0 if turn.train else None for turn in turns]
+        turns = [turn for turn in trajectories[tree.task].messages if turn.role == "assistant"]
         for depth, turn in enumerate(turns, start=1):
-            others = [node for node in tree.nodes if node.depth == depth and node.target == 0]
-            actions = {parse_reply(node.reply).action for node in others}
-            mine = parse_reply(turn.content).action
-            assert len(others) == len(actions) == (min(2, len(environment.valid_actions()) - 1) if turn.train else 0)
-            assert actions <= set(environment.valid_actions()) - {mine}
-            environment.step(mine)
-            beside += len(others)
-    assert workspace.done("label").figures["contrasts"] == beside > 0
+            here = [index for index, node in enumerate(tree.nodes) if node.depth == depth]
+            mine, *others = (tree.nodes[index] for index in here)
+            assert mine.reply == turn.content
+            assert (mine.target is not None) == bool(others)
+            assert not others or turn.train
+            actions = [actions_to(tree, index)[-1] for index in here]
+            assert len(set(actions)) == len(actions)
+            for index in here if others else ():
+                assert tree.nodes[index].target == pytest.approx(worth_of(tree.task, actions_to(tree, index)))
+                judged += 1
+    figures = workspace.done("label").figures["contrasts"]
+    assert figures == {"trees": len(trees), "labels": judged}
+    assert judged
+
+
+def test_chunks_that_are_there_are_not_made_again(workspace, monkeypatch):
+    label(workspace)
+    folder = workspace.folder("label")
+    first, *_, last = sorted((folder / "contrasts").glob("*.jsonl"))
+    before = first.stat().st_mtime_ns, last.read_bytes()
+    (folder / "done.json").unlink()
+    last.unlink()
+    workspace.resume = True
+    label(workspace)
+    assert (first.stat().st_mtime_ns, last.read_bytes()) == before
 
 
 def test_a_contrast_is_the_conversation_that_was_learnt(workspace):
     trajectory = read_trajectories(workspace.folder("collect") / "train.jsonl")[0]
-    tree = contrast_tree(make_environment("ladder"), trajectory, 2, "short", 0)
-    last = max(index for index, node in enumerate(tree.nodes) if node.target != 0)
-    assert [(message.role, message.content) for message in tree.conversation(last)] == [
-        (turn.role, turn.content) for turn in trajectory.messages
-    ]
+    learnt = sum(turn.train for turn in trajectory.messages if turn.role == "assistant")
+    said = [[Candidate("Action: jump", 0.0, 3)]] * learnt
+    tree = contrast_tree(make_environment("ladder"), trajectory, said, 0.9, "short")
+    last = max(index for index, node in enumerate(tree.nodes) if node.reply != "Action: jump")
+    assert tree.conversation(last) == trajectory.conversation
+    assert [node.target for node in tree.nodes if node.reply == "Action: jump"] == [0.0] * learnt
+
+
+def test_a_share_of_the_targets_is_what_the_expert_makes_of_a_state(workspace, make_workspace):
+    plain = make_workspace(label={"contrasts": 0}, fit={"contrast_share": 0.0})
+    label(plain)
+    returns = read_labelled_trees(plain.folder("label") / "trees.jsonl")
+    (plain.folder("label") / "done.json").unlink()
+    shutil.rmtree(plain.folder("label"))
+    label(make_workspace(label={"contrasts": 0, "expert_share": 0.25, "expert_discount": 0.9}))
+    mixed = read_labelled_trees(plain.folder("label") / "trees.jsonl")
+    compared = 0
+    for one, other in zip(returns, mixed, strict=True):
+        for index, (before, after) in enumerate(zip(one.nodes, other.nodes, strict=True)):
+            if before.target is None:
+                assert after.target is None
+            else:
+                worth = worth_of(one.task, actions_to(one, index))
+                assert after.target == pytest.approx(0.75 * before.target + 0.25 * worth)
+                compared += before.target != worth
+    assert compared
 
 
 def test_the_reward_model_learns_contrasts_before_labels(workspace, monkeypatch):

@@ -9,12 +9,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
 from agentrm_models.errors import DataError, UsageError
-from agentrm_models.messages import PromptStyle
+from agentrm_models.messages import Conversation, Message, PromptStyle, Role
 from agentrm_trainer.config import EnvironmentSection, digest_of
 from agentrm_trainer.tasks import EXPLORE_FIRST_SEED, episode_started, initial_state, tasks_from
 from agentrm_trainer.workers import run_chunks
@@ -49,6 +49,11 @@ class Trajectory(msgspec.Struct, frozen=True):
     score: float
     steps: int
     messages: tuple[Turn, ...]
+
+    @property
+    def conversation(self) -> Conversation:
+        """The messages without their marks."""
+        return tuple(Message(cast(Role, turn.role), turn.content) for turn in self.messages)
 
 
 class CollectJob(NamedTuple):

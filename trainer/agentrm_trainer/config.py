@@ -190,8 +190,12 @@ class LabelSection(_Section, frozen=True, kw_only=True):
         max_weight_visits: Visits beyond which a label's weight, sqrt(visits), no longer grows (`all` only).
         discount: Factor for each step between a node and the end of the episode that valued it.
         merge_states: Nodes of equal environment state and depth share their returns (arXiv 2603.18859).
-        contrasts: Expert trajectories to set other valid actions beside each step of; 0 for none.
-        contrast_actions: Such actions beside a step, at most.
+        contrasts: Expert trajectories to set the policy's own replies beside each step of; 0 for none.
+        contrast_samples, contrast_temperature, contrast_tokens: Of these replies.
+        expert_share: Share of a target that is what the expert makes of the state, the rest being the mean return.
+        expert_discount: Factor for each step the expert needs, in contrasts and in that share.
+        chunk: Trajectories in one file of contrasts.
+        processes: Worker processes that make contrasts.
     """
 
     variant: Literal["all", "visits"] = "all"
@@ -200,7 +204,13 @@ class LabelSection(_Section, frozen=True, kw_only=True):
     discount: Annotated[float, Meta(gt=0, le=1)] = 1.0
     merge_states: bool = False
     contrasts: Count = 0
-    contrast_actions: Positive = 3
+    contrast_samples: Positive = 4
+    contrast_temperature: Rate = 1.0
+    contrast_tokens: Positive = 64
+    expert_share: Share = 0.0
+    expert_discount: Annotated[float, Meta(gt=0, le=1)] = 0.95
+    chunk: Positive = 192
+    processes: Positive = 1
 
 
 class FitSection(_Section, frozen=True, kw_only=True):
@@ -217,6 +227,7 @@ class FitSection(_Section, frozen=True, kw_only=True):
         max_minutes: Budget in minutes; 0 for none.
         contrast_share: Share of the minutes in which contrasts are learnt, before the labels.
         ranking: Weight of the sibling ranking loss; 0 for none.
+        ranking_difference: Smallest difference of the targets of two siblings that are to be ranked.
         every_token: Weight of the error at every token of the judged reply, beside that at its end (Cobbe et al.,
             arXiv 2110.14168); 0 for none.
         evaluations: How often the model is measured on dev; the best one is kept.
@@ -236,6 +247,7 @@ class FitSection(_Section, frozen=True, kw_only=True):
     max_minutes: Minutes = 0.0
     contrast_share: Share = 0.0
     ranking: Annotated[float, Meta(ge=0)] = 0.0
+    ranking_difference: Share = 0.1
     every_token: Annotated[float, Meta(ge=0)] = 0.0
     evaluations: Positive = 8
     checkpoint_minutes: Rate = 3.0

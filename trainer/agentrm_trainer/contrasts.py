@@ -1,118 +1,177 @@
-"""Contrasts: trees of expert trajectories with, beside each learnt step, valid actions that the expert passed over.
+"""Contrasts: trees of expert trajectories with, beside each learnt step, what the policy would have said there.
 
-They cost no model call. A reward model that first learns to tell the expert's action from the others has learnt to
-read them (which thing is named in the action, in the goal, in view) before it meets the mean returns of the search,
-which are noisy and few.
+Each reply is worth what the expert still reaches after it. So a reward model sees many of the policy's own mistakes,
+each beside what would have been right, and with targets that have no noise, before it meets the mean returns of the
+search, which are noisy and few. The expert of DAgger (arXiv 1011.0686) is asked here for values instead of actions.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from agentrm_models.errors import DataError
-from agentrm_models.messages import PromptStyle
-from agentrm_trainer.collect import Trajectory
+from agentrm_models.messages import Conversation, PromptStyle
+from agentrm_models.policies.base import Candidate, Decoding, NoiseKey, ProposeRequest
+from agentrm_trainer.collect import Trajectory, read_trajectories
+from agentrm_trainer.config import Config, LabelSection
+from agentrm_trainer.expert_worth import expert_worth
 from agentrm_trainer.labelled_trees import LabelledNode, LabelledTree
+from agentrm_trainer.plays import load_policy_once
 from agentrm_trainer.tasks import episode_started
+from agentrm_trainer.workers import check_stop_here, run_chunks
+from agentrm_trainer.workspace import StageFolder, Workspace, write_atomically
 from agentrm_tui.environments.base import Environment
 from agentrm_tui.environments.registry import make_environment
-from agentrm_tui.replies import format_reply, parse_reply
+from agentrm_tui.replies import parse_reply
 from agentrm_tui.runs.conversations import policy_conversation
+from agentrm_tui.runs.texts import kept_reply
 from agentrm_tui.search.tree import ROOT, Node, Tree
 
+AT_ONCE = 24
+"""Trajectories whose steps are one request to the policy."""
 
-def contrast_trees(path: Path, count: int, others: int, style: PromptStyle, seed: int) -> Iterator[LabelledTree]:
-    """Contrasts from `count` trajectories of `train.jsonl`, as many from each environment, in turn.
 
-    Args:
-        others: Actions beside each of the expert's, at most; half of them begin with the same word.
-        style: Instruction that the reward model is given.
+class ContrastJob(NamedTuple):
+    """One chunk of trajectories, as lines of JSON."""
 
-    Raises:
-        DataError: The file is missing or damaged.
-    """
-    chosen = _chosen(path, count, seed)
-    environments = {name: make_environment(name) for name in chosen}
+    config: Config
+    lines: tuple[bytes, ...]
+    policy: str
+    path: Path
+
+
+class ContrastReport(msgspec.Struct, frozen=True):
+    """What a chunk gave: trees, and replies with a target in them."""
+
+    trees: int
+    labels: int
+
+
+def write_contrasts(workspace: Workspace, folder: StageFolder) -> ContrastReport:
+    """Make the contrasts that `label.contrasts` asks for: `contrasts/*.jsonl`, a file for each chunk."""
+    section = workspace.config.label
+    jobs = list(_jobs(workspace, folder.path / "contrasts")) if section.contrasts else []
+    waiting = [job for job in jobs if not job.path.exists()]
+    done = len(jobs) - len(waiting)
+    trees = labels = 0
+    if waiting:
+        with workspace.display.task("contrasts") as task:
+            for job, report in run_chunks(workspace, waiting, contrast_chunk, section.processes):
+                done += 1
+                folder.log(contrasts=job.path.stem, **msgspec.to_builtins(report))
+                folder.save_clock()
+                task.update(done / len(jobs), f"{report.labels} judged replies in {report.trees} trajectories")
+    for job in jobs:
+        for line in job.path.read_bytes().splitlines():
+            trees += 1
+            labels += sum(node.target is not None for node in msgspec.json.decode(line, type=LabelledTree).nodes)
+    return ContrastReport(trees, labels)
+
+
+def _jobs(workspace: Workspace, folder: Path) -> Iterator[ContrastJob]:
+    """As many trajectories of each environment, in turn, in chunks."""
+    config = workspace.config
+    found: dict[str, list[Trajectory]] = {}
+    for trajectory in read_trajectories(workspace.folder("collect") / "train.jsonl"):
+        found.setdefault(trajectory.environment, []).append(trajectory)
+    for name, trajectories in found.items():
+        random.Random(f"contrasts/{config.seed}/{name}").shuffle(trajectories)
+        del trajectories[-(-config.label.contrasts // len(found)) :]
+    longest = max(map(len, found.values()), default=0)
+    order = [rows[index] for index in range(longest) for rows in found.values() if index < len(rows)]
+    size = config.label.chunk
+    for number, first in enumerate(range(0, len(order), size)):
+        lines = tuple(msgspec.json.encode(trajectory) for trajectory in order[first : first + size])
+        yield ContrastJob(config, lines, str(workspace.folder("sft") / "policy"), folder / f"{number:05d}.jsonl")
+
+
+def contrast_chunk(job: ContrastJob) -> ContrastReport:
+    """Sample the policy at each learnt step of a chunk's trajectories, and judge what it said."""
+    config, section = job.config, job.config.label
+    threads = max(1, config.threads // section.processes)
+    policy = load_policy_once(job.policy, config.device, threads)
+    trajectories = [msgspec.json.decode(line, type=Trajectory) for line in job.lines]
+    environments = {name: make_environment(name) for name in sorted({found.environment for found in trajectories})}
+    lines, labels = [], 0
     try:
-        for row in range(max((len(found) for found in chosen.values()), default=0)):
-            for name, found in chosen.items():
-                if row < len(found):
-                    yield contrast_tree(environments[name], found[row], others, style, seed)
+        for first in range(0, len(trajectories), AT_ONCE):
+            check_stop_here()
+            some = trajectories[first : first + AT_ONCE]
+            asked = [_requests(trajectory, section, config.seed) for trajectory in some]
+            answers = iter(policy.propose([request for requests in asked for request in requests]))
+            for trajectory, requests in zip(some, asked, strict=True):
+                said = [next(answers) for _ in requests]
+                environment = environments[trajectory.environment]
+                tree = contrast_tree(environment, trajectory, said, section.expert_discount, config.fit.prompt)
+                found = sum(node.target is not None for node in tree.nodes)
+                if found:
+                    labels += found
+                    lines.append(msgspec.json.encode(tree) + b"\n")
     finally:
         for environment in environments.values():
             environment.close()
+    job.path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(job.path, b"".join(lines))
+    return ContrastReport(len(lines), labels)
 
 
-def _chosen(path: Path, count: int, seed: int) -> dict[str, list[Trajectory]]:
-    if not path.exists():
-        raise DataError(f"{path} does not exist", "Run the collect stage first.")
-    found: dict[str, list[Trajectory]] = {}
-    try:
-        for line in path.read_bytes().splitlines():
-            trajectory = msgspec.json.decode(line, type=Trajectory)
-            found.setdefault(trajectory.environment, []).append(trajectory)
-    except msgspec.DecodeError as error:
-        raise DataError(f"{path} is damaged: {error}") from None
-    for name, trajectories in found.items():
-        random.Random(f"contrasts/{seed}/{name}").shuffle(trajectories)
-        del trajectories[-(-count // len(found)) :]
-    return found
+def _requests(trajectory: Trajectory, section: LabelSection, seed: int) -> list[ProposeRequest]:
+    conversation = trajectory.conversation
+    decoding = Decoding(section.contrast_temperature, max_tokens=section.contrast_tokens)
+    return [
+        ProposeRequest(
+            conversation[:index],
+            section.contrast_samples,
+            decoding,
+            NoiseKey(seed, trajectory.task, f"contrast/{index}"),
+        )
+        for index, turn in enumerate(trajectory.messages)
+        if turn.role == "assistant" and turn.train
+    ]
 
 
 def contrast_tree(
-    environment: Environment, trajectory: Trajectory, others: int, style: PromptStyle, seed: int
+    environment: Environment,
+    trajectory: Trajectory,
+    said: Sequence[Sequence[Candidate]],
+    discount: float,
+    style: PromptStyle,
 ) -> LabelledTree:
-    """Play a trajectory again: its learnt steps are worth 1, the actions beside them 0."""
-    rng = random.Random(f"contrasts/{seed}/{trajectory.task}")
+    """Play a trajectory again; where the policy would have acted otherwise, all actions are judged.
+
+    Args:
+        said: What the policy said at each learnt step.
+        discount: Of the expert's worth, for each step.
+    """
     task = environment.task(trajectory.task)
     observation = environment.reset(task)
-    start = episode_started(environment, task, observation)
-    tree = Tree({ROOT: Node(ROOT, observation=observation)})
-    opening = policy_conversation(start, tree, ROOT, style)
+    answers = iter(said)
     nodes: list[LabelledNode] = []
     parent = -1
-    for depth, turn in enumerate((turn for turn in trajectory.messages if turn.role == "assistant"), start=1):
-        thought, action = parse_reply(turn.content)
-        beside = _others(environment.valid_actions(), action, others, rng) if turn.train else []
-        result = environment.step(action)
-        worth = 1.0 if turn.train else None
-        nodes.append(LabelledNode(parent, depth, turn.content, result.text, worth, 1, float(turn.train), False))
-        for other in beside:
-            reply = format_reply(swapped(thought, action, other), other)
-            nodes.append(LabelledNode(parent, depth, reply, "", 0.0, 1, 1.0, False))
-        parent = len(nodes) - 1 - len(beside)
+    turns = (turn for turn in trajectory.messages if turn.role == "assistant")
+    for depth, turn in enumerate(turns, start=1):
+        action = parse_reply(turn.content).action
+        replies = {action: turn.content}
+        for candidate in next(answers) if turn.train else ():
+            reply = kept_reply(candidate.text)
+            replies.setdefault(parse_reply(reply).action, reply)
+        judged = len(replies) > 1
+        above, parent = parent, len(nodes)
+        before = environment.snapshot()
+        for tried, reply in replies.items():
+            result = environment.step(tried)
+            worth = expert_worth(environment, result, task.step_limit - depth, discount) if judged else None
+            nodes.append(LabelledNode(above, depth, reply, result.text, worth, 1, float(judged), False))
+            environment.restore(before)
+        environment.step(action)
+    opening = _opening(environment, task.id, observation, style)
     return LabelledTree(trajectory.environment, trajectory.task, trajectory.level, opening, tuple(nodes))
 
 
-def _others(valid: tuple[str, ...], action: str, count: int, rng: random.Random) -> list[str]:
-    """Draw actions to set beside one: those that begin with the same word are half of them, where there are any."""
-    rest = sorted({other for other in valid if other != action})
-    near = [other for other in rest if other.split()[:1] == action.split()[:1]]
-    drawn = rng.sample(near, min(len(near), -(-count // 2)))
-    left = [other for other in rest if other not in drawn]
-    return drawn + rng.sample(left, min(len(left), count - len(drawn)))
-
-
-def swapped(thought: str, action: str, other: str) -> str:
-    """The thought with the words of one action replaced by those of the other, as a policy would have thought it.
-
-    Actions of as many words are compared word by word, others by what follows their common beginning.
-    """
-    mine, theirs = action.split(), other.split()
-    if len(mine) == len(theirs):
-        instead = {a: b for a, b in zip(mine, theirs, strict=True) if a != b}
-        return " ".join(_with_its_mark(word, instead) for word in thought.split())
-    common = 0
-    while common < min(len(mine), len(theirs)) and mine[common] == theirs[common]:
-        common += 1
-    ending = " ".join(mine[common:])
-    return thought.replace(ending, " ".join(theirs[common:])) if ending else thought
-
-
-def _with_its_mark(word: str, instead: dict[str, str]) -> str:
-    bare = word.rstrip(".,;:!?")
-    return instead.get(bare, bare) + word[len(bare) :]
+def _opening(environment: Environment, task: str, observation: str, style: PromptStyle) -> Conversation:
+    start = episode_started(environment, environment.task(task), observation)
+    return policy_conversation(start, Tree({ROOT: Node(ROOT, observation=observation)}), ROOT, style)

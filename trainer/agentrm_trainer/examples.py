@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentrm_models.chat import encode_conversation
-from agentrm_models.messages import Conversation, Message
+from agentrm_models.messages import Conversation
 from agentrm_trainer.collect import Trajectory
 from agentrm_trainer.synthetic import copy_conversation
 
@@ -56,16 +56,12 @@ def encode_trajectories(tokenizer: Any, trajectories: Sequence[Trajectory], cont
     return [
         encode_example(
             tokenizer,
-            tuple(Message(_role(turn.role), turn.content) for turn in trajectory.messages),
+            trajectory.conversation,
             [turn.train for turn in trajectory.messages],
             context,
         )
         for trajectory in trajectories
     ]
-
-
-def _role(name: str) -> Any:
-    return name
 
 
 class StreamPosition(msgspec.Struct):

@@ -89,7 +89,8 @@ class FitRun:
         self._pieces = self._encoded(trees)
         self._contrasts: list[Piece] = []
         if self._section.contrast_share and not self._state.labels:
-            self._contrasts = self._encoded(read_labelled_trees(workspace.folder("label") / "contrasts.jsonl"))
+            for path in sorted((workspace.folder("label") / "contrasts").glob("*.jsonl")):
+                self._contrasts += self._encoded(read_labelled_trees(path))
         self._budget = Budget(minutes=self._section.max_minutes)
         self._dev = _DevStates(workspace.folder("explore") / "dev", self._tokenizer, self._context)
 
@@ -147,12 +148,12 @@ class FitRun:
 
     def _step(self, pieces: Sequence[Piece], share: float) -> None:
         state = self._state
-        packed, total = pack_pieces(pieces), 0.0
+        packed, total = pack_pieces(pieces, self._section.ranking_difference), 0.0
         if self._processes.count > 1:
             total = float(packed.weights.sum())
         loss = torch.zeros((), device=self._processes.device)
         if share_of := self._processes.share(pieces, lambda piece: piece.tokens):
-            own = pack_pieces(share_of) if self._processes.count > 1 else packed
+            own = pack_pieces(share_of, self._section.ranking_difference) if self._processes.count > 1 else packed
             loss = regression_loss(self._trainer.model, own, self._section, self._processes.device, total)
         value = self._trainer.step(loss, share)
         state.step += 1

@@ -14,14 +14,41 @@ import msgspec
 
 from agentrm_models.errors import DataError
 from agentrm_trainer.config import LabelSection, digest_of
-from agentrm_trainer.contrasts import contrast_trees
+from agentrm_trainer.contrasts import write_contrasts
+from agentrm_trainer.expert_worth import with_expert_worth
 from agentrm_trainer.labelled_trees import LabelledNode, LabelledTree
 from agentrm_trainer.workspace import Workspace, write_atomically
+from agentrm_tui.environments.base import Environment
+from agentrm_tui.environments.registry import make_environment
 from agentrm_tui.runs.conversations import reward_conversation
 from agentrm_tui.runs.events import Backpropagated
 from agentrm_tui.runs.state import EpisodeState
 from agentrm_tui.runs.store import load_state
 from agentrm_tui.search.tree import ROOT, NodeId
+
+
+class _Experts:
+    """The environments whose experts are asked, each made when it is first needed."""
+
+    def __init__(self, section: LabelSection) -> None:
+        self._section = section
+        self._environments: dict[str, Environment] = {}
+
+    def __enter__(self) -> _Experts:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        for environment in self._environments.values():
+            environment.close()
+
+    def judge(self, tree: LabelledTree) -> LabelledTree:
+        """Mix what the expert makes of each state into its target, as far as the settings say."""
+        if not self._section.expert_share:
+            return tree
+        if tree.environment not in self._environments:
+            self._environments[tree.environment] = make_environment(tree.environment)
+        environment = self._environments[tree.environment]
+        return with_expert_worth(environment, tree, self._section.expert_share, self._section.expert_discount)
 
 
 class _Statistics(msgspec.Struct):
@@ -38,10 +65,11 @@ def label(workspace: Workspace) -> None:
         return
     runs = sorted((workspace.folder("explore") / "runs").glob("*.jsonl"))
     lines, labels, rollout_labels, total = [], 0, 0, 0.0
-    with workspace.display.task("label") as task:
+    with workspace.display.task("label") as task, _Experts(config.label) as experts:
         for number, path in enumerate(runs):
             workspace.check_stop()
             for tree in labelled_trees(path, config.label, config.fit.prompt):
+                tree = experts.judge(tree)
                 lines.append(msgspec.json.encode(tree) + b"\n")
                 found = [node for node in tree.nodes if node.target is not None]
                 labels += len(found)
@@ -51,35 +79,14 @@ def label(workspace: Workspace) -> None:
     if not labels:
         raise DataError("the explored trees give no label", "Lower label.min_visits, or explore more.")
     write_atomically(folder.path / "trees.jsonl", b"".join(lines))
-    contrasts = _write_contrasts(workspace, folder.path / "contrasts.jsonl")
+    contrasts = write_contrasts(workspace, folder)
     folder.finish(
         trees=len(lines),
         labels=labels,
         rollout_labels=rollout_labels,
         mean_target=round(total / labels, 4),
-        contrasts=contrasts,
+        contrasts=msgspec.to_builtins(contrasts),
     )
-
-
-def _write_contrasts(workspace: Workspace, path: Path) -> int:
-    """Write the contrasts that the settings ask for; how many actions were set beside the expert's."""
-    config = workspace.config
-    wanted, others = config.label.contrasts, config.label.contrast_actions
-    if not wanted:
-        path.unlink(missing_ok=True)
-        return 0
-    trajectories = workspace.folder("collect") / "train.jsonl"
-    lines, found = [], 0
-    with workspace.display.task("contrasts") as task:
-        for number, tree in enumerate(
-            contrast_trees(trajectories, wanted, others, config.fit.prompt, config.seed), start=1
-        ):
-            workspace.check_stop()
-            lines.append(msgspec.json.encode(tree) + b"\n")
-            found += sum(node.target == 0 for node in tree.nodes)
-            task.update(min(1.0, number / wanted), f"{found} actions beside the expert's")
-    write_atomically(path, b"".join(lines))
-    return found
 
 
 def labelled_trees(path: Path, section: LabelSection, style: str) -> Iterator[LabelledTree]:
