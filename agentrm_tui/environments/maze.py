@@ -1,8 +1,9 @@
 """Mazes in the text form of LMRL-Gym (arXiv 2311.18232): the goal's position, your own, and the walls around you.
 
-`lmrl` is LMRL-Gym's double-T map; the other levels are generated, so that training and test mazes differ. In the
-`pits` levels a draught warns of a pit next door, and falling in ends the episode: not every failure lasts until the
-step limit.
+`lmrl` is LMRL-Gym's double-T map; the other levels are generated. In `maze` and `pits` levels each task has a map of
+its own, which nobody can know. In `named` levels there are a few maps with names, which never change: as in LMRL-Gym,
+the way can be learnt by heart, and a good move be told from a bad one. Where there are pits a draught warns of one
+next door, and falling in ends the episode: not every failure lasts until the step limit.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import NamedTuple
 
 from agentrm_models.messages import PromptStyle
@@ -47,6 +49,7 @@ class _Level:
     pits: int
     step_limit: int
     loops: int
+    names: tuple[str, ...] = ()
 
 
 _LEVELS = {
@@ -56,13 +59,17 @@ _LEVELS = {
     "pits-4": _Level(4, 2, 16, 3),
     "pits-5": _Level(5, 3, 20, 5),
     "pits-6": _Level(6, 4, 26, 7),
+    "named-8": _Level(8, 6, 28, 10, ("Ash", "Birch", "Cedar", "Elm", "Fir", "Hawthorn")),
+    "named-9": _Level(9, 8, 30, 12, ("Hazel", "Larch", "Maple", "Oak")),
 }
 _LMRL_STEP_LIMIT = 30
+_NAMED_DISTANCE = 4
+"""Moves from start to goal at least; elsewhere it is the maze's size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """A maze: which neighbouring cells are connected, where the pits are, start and goal. Positions start at 1."""
+    """A maze: which neighbouring cells are connected, pits, start, goal and name. Positions start at 1."""
 
     height: int
     width: int
@@ -70,6 +77,7 @@ class Board:
     pits: frozenset[Position]
     start: Position
     goal: Position
+    name: str = ""
 
     def neighbour(self, position: Position, action: str) -> Position | None:
         """The cell a move leads to, or None where a wall is."""
@@ -131,7 +139,7 @@ class MazeEnvironment(BaseEnvironment):
             origin="compatible",
             summary="Find the goal of a maze from its position and the walls around you.",
             levels=("lmrl", *_LEVELS),
-            mix=("maze-4", "pits-4", "maze-5", "pits-5", "pits-6"),
+            mix=("named-8", "named-9", "pits-4"),
             snapshots=True,
             valid_actions=True,
             expert=True,
@@ -145,10 +153,12 @@ class MazeEnvironment(BaseEnvironment):
         return _FULL if style == "full" else _SHORT
 
     def make_task(self, level: str, seed: int) -> Task:
-        """A maze of this level; `seed` fixes map, pits, start and goal."""
+        """A maze of this level; `seed` fixes map and pits, or which of the named ones, start and goal."""
         limit = _LMRL_STEP_LIMIT if level == "lmrl" else _LEVELS[level].step_limit
-        goal = make_board(level, seed).goal
-        return Task(f"{level}:{seed}", f"Reach the goal at position {goal.row}, {goal.column}.", seed, limit, level)
+        board = make_board(level, seed)
+        where = f"In the {board.name} maze, reach" if board.name else "Reach"
+        goal = f"{where} the goal at position {board.goal.row}, {board.goal.column}."
+        return Task(f"{level}:{seed}", goal, seed, limit, level)
 
     def reset(self, task: Task) -> str:
         """Put the agent at the start."""
@@ -265,10 +275,29 @@ def make_board(level: str, seed: int) -> Board:
     if level == "lmrl":
         return _lmrl_board(rng)
     spec = _LEVELS[level]
+    name = rng.choice(spec.names) if spec.names else ""
     while True:
-        board = _generate(spec, rng)
+        board = _named_board(level, name, rng) if name else _generate(spec, rng)
         distance = board.distances().get(board.start, 0)
-        if spec.size <= distance <= spec.step_limit // 2 + 1:
+        if (_NAMED_DISTANCE if name else spec.size) <= distance <= spec.step_limit // 2 + 1:
+            return board
+
+
+def _named_board(level: str, name: str, rng: random.Random) -> Board:
+    """A map that never changes, with a random start and goal."""
+    board = _named_map(level, name)
+    cells = sorted({here for here, _ in board.passages} - board.pits)
+    start, goal = rng.sample(cells, 2)
+    return replace(board, start=start, goal=goal, name=name)
+
+
+@cache
+def _named_map(level: str, name: str) -> Board:
+    """A named map; from each of its cells but the pits each other can be reached."""
+    rng = random.Random(f"maze/{level}/{name}")
+    while True:
+        board = _generate(_LEVELS[level], rng)
+        if len(board.distances()) == board.height * board.width - len(board.pits):
             return board
 
 

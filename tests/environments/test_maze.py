@@ -102,6 +102,16 @@ def test_outcome_is_the_progress_towards_the_goal(level: str, seed: int, moves: 
             break
 
 
+@pytest.mark.parametrize("level", ["named-8", "named-9"])
+def test_named_mazes_never_change_but_for_start_and_goal(level: str) -> None:
+    boards = [make_board(level, seed) for seed in range(300)]
+    maps = {(board.name, board.passages, board.pits) for board in boards}
+    assert len(maps) == len({board.name for board in boards}) == len({board.passages for board in boards}) >= 4
+    assert len({(board.name, board.start, board.goal) for board in boards}) > 250
+    task = MazeEnvironment().task(f"{level}:0")
+    assert task.goal.startswith(f"In the {boards[0].name} maze, reach the goal at position")
+
+
 def test_an_unknown_level_offers_the_nearest_and_a_bad_seed_is_named() -> None:
     env = MazeEnvironment()
     with pytest.raises(UsageError, match="maze-5"):

@@ -69,7 +69,7 @@ def test_one_known_episode_word_for_word() -> None:
     task = environment.task("blockworld-3:0")
     first = environment.reset(task)
     steps = _play(environment, task)
-    assert first.startswith(("Your hand is empty. On the table: ", "You hold "))
+    assert first.startswith(("Your hand is empty. Blocks: ", "You hold "))
     assert [action.split()[0] for _, action, _ in steps][-1] == FINISH
     blocks = sorted(set(task.goal.replace(".", "").replace(",", "").split()) - {"is", "on"})
     assert len(blocks) == 3

@@ -117,14 +117,14 @@ MIX = (
     "PutNextLocal",
     "OpenDoorsOrderN4",
     "UnlockPickupDist",
-    "FindObjS5",
-    "GoToObjMazeS5",
+    "PickupDist",
+    "OpenDoorLoc",
     "GoToSeqS5R2",
     "ActionObjDoor",
     "MoveTwoAcrossS5N2",
-    "KeyCorridorS3R2",
+    "PutNextS7N4",
     "UnlockLocalDist",
-    "MiniBossLevel",
+    "GoToLocal",
 )
 """The levels that `tasks` cycles through."""
 

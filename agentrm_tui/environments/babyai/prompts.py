@@ -21,11 +21,9 @@ or opening a wrong door. Parts of a mission are to be done in their order.
 
 Reply with one thought and one action:
 Thought: The green box is in view, so pick it up.
-Action: pick up green box
-"""
+Action: pick up green box"""
 
 SHORT = """\
 Grid world, partly seen. Actions: go to X, pick up X, open X, close X, go through X, put next to X, drop, explore,
 turn left, turn right, turn around, move forward, toggle. One thing in hand; locked doors need their key. Wrong things,
-or three invalid actions, fail the mission.
-"""
+or three invalid actions, fail the mission."""

@@ -51,8 +51,8 @@ _TRAITS = EnvironmentTraits(
 )
 
 _EXAMPLE = """Goal: k is on m and m is on t.
-Observation: You hold k. On the table: m, t. Free: m, t.
-Thought: I want m on t, so park k.
+Observation: You hold k. Blocks: free m at table, free t at table.
+Thought: Goal: m is on t, so park k.
 Action: put down k"""
 
 

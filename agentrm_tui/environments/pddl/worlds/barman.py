@@ -123,7 +123,7 @@ class Barman(World):
             case "shake":
                 return f"{step.arguments[2]} and {step.arguments[3]} are in, so shake."
             case "pour-out" | "pour-last":
-                return f"{step.arguments[2]} needs {step.arguments[1]}."
+                return f"Goal: {step.arguments[2]} contains {step.arguments[1]}."
             case "clean-shot" | "clean-shaker":
                 return f"{thing} is dirty and needed."
             case _:
@@ -168,7 +168,7 @@ def _shaker(cocktail: str, parts: Sequence[str], stage: int, random: Random) -> 
 def _content(scene: Scene, shot: str) -> str:
     for found, drink in scene.pairs("contains"):
         if found == shot:
-            return f"contains {drink}"
+            return f"has {drink}"
     if scene.holds("clean", shot):
         return "is clean"
     return f"is dirty with {listed(drink for found, drink in scene.pairs('used') if found == shot)}"
@@ -179,8 +179,8 @@ def _mixture(scene: Scene, shaker: str) -> str:
     if not inside:
         return "is clean" if scene.holds("ready", shaker) else "is dirty"
     if scene.holds("shaken", shaker):
-        return f"contains {inside[0]} for {'two' if scene.holds('filled', shaker, 'two') else 'one'}"
-    return f"contains {' and '.join(inside)}, not shaken"
+        return f"has {inside[0]} for {'two' if scene.holds('filled', shaker, 'two') else 'one'}"
+    return f"has {' and '.join(inside)}, not shaken"
 
 
 def _cocktail(scene: Scene) -> str:
@@ -189,7 +189,7 @@ def _cocktail(scene: Scene) -> str:
 
 def _why_ingredient(scene: Scene, shot: str, ingredient: str) -> str:
     if any(literal.atom == ("contains", shot, ingredient) for literal in scene.goal):
-        return f"{shot} needs {ingredient}."
+        return f"Goal: {shot} contains {ingredient}."
     return f"{_cocktail(scene)} needs {ingredient}."
 
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 from agentrm_tui.environments.base import Picture
 from agentrm_tui.environments.pddl.grounding import Operator
 from agentrm_tui.environments.pddl.language import Atom, Literal, Problem
-from agentrm_tui.environments.pddl.world import Level, Scene, Span, World, listed, make_problem, paint
+from agentrm_tui.environments.pddl.world import Level, Scene, Span, World, make_problem, paint
 
 # No `a` and no `i`, which are English words, and no `l` and `o`, which look like digits.
 _NAMES = "bcdefghjkmnpqrstuvwxyz"
@@ -65,12 +65,13 @@ class Blockworld(World):
         return make_problem(self, level, {"block": names}, initial, [Literal(("on", x, y)) for x, y in wanted])
 
     def describe(self, scene: Scene) -> str:
-        """Hand, table, what is on what, and which blocks are free."""
+        """The hand, and on what each block stands; free ones have nothing on them."""
         hand = scene.firsts("holding")
         parts = [f"You hold {hand[0]}." if hand else "Your hand is empty."]
-        parts.append(f"On the table: {listed(scene.firsts('on-table'))}.")
-        parts += [f"{x} is on {y}." for x, y in scene.pairs("on")]
-        parts.append(f"Free: {listed(scene.firsts('clear'))}.")
+        below = scene.mapping("on") | dict.fromkeys(scene.firsts("on-table"), "table")
+        free = set(scene.firsts("clear"))
+        standing = [f"{'free ' * (name in free)}{name} at {below[name]}" for name in sorted(below)]
+        parts.append(f"Blocks: {', '.join(standing)}.")
         return " ".join(parts)
 
     def thought(self, plan: Sequence[Operator], scene: Scene) -> str:
@@ -81,14 +82,14 @@ class Blockworld(World):
         moved = plan[0].arguments[0]
         match plan[0].name:
             case "pick-up" | "unstack" if moved == x:
-                return f"I want {x} on {y}, so take {x}."
+                return f"Goal: {x} is on {y}, so take {x}."
             case "pick-up" | "unstack":
                 blocked = plan[0].arguments[-1]
-                return f"I want {x} on {y}, but {moved} is on {blocked}."
+                return f"Goal: {x} is on {y}, but {moved} at {blocked}."
             case "stack" if (moved, plan[0].arguments[1]) == (x, y):
-                return f"I hold {x}, it goes on {y}."
+                return f"I hold it, goal: {x} is on {y}."
             case _:
-                return f"I want {x} on {y}, so park {moved}."
+                return f"Goal: {x} is on {y}, so park {moved}."
 
     def picture(self, scene: Scene) -> Picture:
         """Towers side by side in the order of their bases, the hand above them."""

@@ -50,13 +50,17 @@ class Gripper(World):
         goal = [Literal(("in", ball, after)) for ball, (_, after) in zip(balls, places, strict=True)]
         return make_problem(self, level, {"room": rooms, "ball": balls}, initial, goal)
 
+    def introduce(self, scene: Scene) -> str:
+        """The rooms."""
+        return f"Rooms: {listed(scene.objects('room'))}."
+
     def describe(self, scene: Scene) -> str:
-        """Where you are, what each hand carries, and what is in each room."""
+        """Where you are, what each hand carries, and where each ball lies."""
         held = scene.mapping("carries")
         parts = [f"You are in {scene.firsts('robot-in')[0]}."]
         parts += [f"{hand.capitalize()} hand: {held.get(hand, 'empty')}." for hand in _HANDS]
-        parts += [f"In {room}: {listed(scene.firsts('in', room))}." for room in scene.objects("room")]
-        return " ".join(parts)
+        lying = [f"{ball} at {room}" for ball, room in scene.pairs("in")]
+        return " ".join([*parts, f"Balls: {', '.join(lying)}."] if lying else parts)
 
     def thought(self, plan: Sequence[Operator], scene: Scene) -> str:
         """Name the ball that is dealt with next and where it belongs."""
@@ -67,14 +71,14 @@ class Gripper(World):
                 following = next(later for later in plan if later.name != "go")
                 ball = following.arguments[0]
                 if following.name == "pick":
-                    return f"I fetch {ball}, it is in {following.arguments[1]}."
-                return f"I bring {ball} to {target[ball]}."
+                    return f"I fetch {ball} at {following.arguments[1]}."
+                return f"I bring it, goal: {ball} is in {target[ball]}."
             case "pick":
                 ball = step.arguments[0]
-                return f"{ball} is here and belongs in {target[ball]}."
+                return f"It is here, goal: {ball} is in {target[ball]}."
             case _:
                 ball = step.arguments[0]
-                return f"{ball} belongs in {target[ball]}, I am there."
+                return f"I am there, goal: {ball} is in {target[ball]}."
 
     def picture(self, scene: Scene) -> Picture:
         """One line for each room, and one for the hands."""
