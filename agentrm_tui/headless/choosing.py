@@ -150,15 +150,18 @@ def own_files(environment: str, files: OwnFiles, named: Sequence[str]) -> tuple[
     return environment, (*(str(problem) for problem in problems), *named)
 
 
+DEMO_TASK = "named-9:9000001"
+
+
 def demo_plan() -> RunPlan:
-    """What is played when nobody chose anything: one maze, with the bundled models where there are some."""
+    """What is played when nobody chose anything: a maze the bundled models solve, or others where there are none."""
     policy, reward = "", ""
     try:
         default_model("maze", "policy"), default_model("maze", "reward")
     except UsageError:
         policy, reward = "scripted", "random"
     search = SearchSettings(algorithm="beam", beam_width=3, beam_samples=3)
-    return make_plan("maze", TaskChoice(), search, policy=policy, reward=reward)
+    return make_plan("maze", TaskChoice(ids=(DEMO_TASK,)), search, policy=policy, reward=reward)
 
 
 def find_run(name: str) -> Path:

@@ -18,7 +18,7 @@ from agentrm_models.messages import Conversation, Message, PromptStyle, Role
 from agentrm_trainer.config import EnvironmentSection, digest_of
 from agentrm_trainer.tasks import EXPLORE_FIRST_SEED, episode_started, initial_state, tasks_from
 from agentrm_trainer.workers import run_chunks
-from agentrm_trainer.workspace import StageFolder, Workspace, write_atomically, write_json
+from agentrm_trainer.workspace import StageFolder, Workspace, read_json_lines, write_atomically, write_json
 from agentrm_tui.environments.base import Environment, Task
 from agentrm_tui.environments.registry import make_environment
 from agentrm_tui.replies import format_reply
@@ -208,9 +208,5 @@ def read_trajectories(path: Path) -> list[Trajectory]:
     Raises:
         DataError: It is missing or damaged.
     """
-    if not path.exists():
-        raise DataError(f"{path} does not exist", "Run the collect stage first.")
-    try:
-        return [msgspec.json.decode(line, type=Trajectory) for line in path.read_bytes().splitlines()]
-    except msgspec.DecodeError as error:
-        raise DataError(f"{path} is damaged: {error}") from None
+    found: list[Trajectory] = read_json_lines(path, Trajectory, "collect")
+    return found

@@ -19,7 +19,7 @@ from agentrm_models.policies.base import Candidate, Decoding, NoiseKey, ProposeR
 from agentrm_trainer.collect import Trajectory, read_trajectories
 from agentrm_trainer.config import Config, LabelSection
 from agentrm_trainer.expert_worth import expert_worth
-from agentrm_trainer.labelled_trees import LabelledNode, LabelledTree
+from agentrm_trainer.labelled_trees import LabelledNode, LabelledTree, read_labelled_trees
 from agentrm_trainer.plays import load_policy_once
 from agentrm_trainer.tasks import episode_started
 from agentrm_trainer.workers import check_stop_here, run_chunks
@@ -66,9 +66,9 @@ def write_contrasts(workspace: Workspace, folder: StageFolder) -> ContrastReport
                 folder.save_clock()
                 task.update(done / len(jobs), f"{report.labels} judged replies in {report.trees} trajectories")
     for job in jobs:
-        for line in job.path.read_bytes().splitlines():
+        for tree in read_labelled_trees(job.path):
             trees += 1
-            labels += sum(node.target is not None for node in msgspec.json.decode(line, type=LabelledTree).nodes)
+            labels += sum(node.target is not None for node in tree.nodes)
     return ContrastReport(trees, labels)
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from agentrm_models.errors import DataError
 from agentrm_models.messages import Conversation, Message
+from agentrm_trainer.workspace import read_json_lines
 
 
 class LabelledNode(msgspec.Struct, frozen=True):
@@ -60,9 +60,5 @@ def read_labelled_trees(path: Path) -> list[LabelledTree]:
     Raises:
         DataError: It is missing or damaged.
     """
-    if not path.exists():
-        raise DataError(f"{path} does not exist", "Run the label stage first.")
-    try:
-        return [msgspec.json.decode(line, type=LabelledTree) for line in path.read_bytes().splitlines()]
-    except msgspec.DecodeError as error:
-        raise DataError(f"{path} is damaged: {error}") from None
+    found: list[LabelledTree] = read_json_lines(path, LabelledTree, "label")
+    return found

@@ -66,6 +66,20 @@ def read_json(path: Path, kind: Any = Any) -> Any:
         raise DataError(f"{path} cannot be read: {error}") from None
 
 
+def read_json_lines(path: Path, kind: Any, stage: StageName) -> list[Any]:
+    """Read the JSON lines that a stage has written.
+
+    Raises:
+        DataError: The file is missing or damaged.
+    """
+    if not path.exists():
+        raise DataError(f"{path} does not exist", f"Run the {stage} stage first.")
+    try:
+        return [msgspec.json.decode(line, type=kind) for line in path.read_bytes().splitlines()]
+    except msgspec.DecodeError as error:
+        raise DataError(f"{path} is damaged: {error}") from None
+
+
 def replace_folder(new: Path, final: Path) -> None:
     """Put a completely written folder in the place of an older one; a crash leaves one of the two."""
     old = final.with_name(f".{final.name}.old")
