@@ -163,3 +163,10 @@ def test_a_share_without_contrasts_is_refused(make_workspace):
     with pytest.raises(UsageError, match=r"contrast_share needs label.contrasts and fit.max_minutes"):
         check_config(make_workspace(fit={"contrast_share": 0.5}).config)
     check_config(make_workspace(**CONTRASTED).config)
+
+
+def test_contrasts_of_an_environment_without_snapshots_are_refused(make_workspace, monkeypatch):
+    traits = FakeLadder().traits._replace(snapshots=False)
+    monkeypatch.setattr(FakeLadder, "traits", property(lambda self: traits))
+    with pytest.raises(UsageError, match="ladder has no expert or no exact snapshots"):
+        check_config(make_workspace(**CONTRASTED).config)

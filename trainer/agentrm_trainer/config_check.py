@@ -26,7 +26,12 @@ def check_config(config: Config) -> None:
     for number, section in enumerate(config.environments):
         environment = make_environment(section.name)
         known = environment.traits.levels
+        judged = environment.traits.expert and environment.traits.snapshots
         environment.close()
+        if config.label.contrasts and not judged:
+            raise UsageError(
+                f"label.contrasts: {section.name} has no expert or no exact snapshots", "Leave label.contrasts out."
+            )
         for level in section.levels:
             if known and level not in known:
                 near = get_close_matches(level, known, n=1, cutoff=0.0)
