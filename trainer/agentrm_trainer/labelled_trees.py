@@ -15,8 +15,8 @@ class LabelledNode(msgspec.Struct, frozen=True):
 
     Attributes:
         parent: Index of the parent in the tree's list; -1 for children of the root.
-        target: In [0, 1]: mean return, what the expert makes of the state, or a mix; None for nodes that are only on the
-            way to labelled ones.
+        target: In [0, 1]: mean return, what the expert makes of the state, or a mix; None for nodes that are only on
+            the way to labelled ones.
         visits: Returns the target is a mean of.
         weight: Of the label in the loss.
         rollout: Made in a rollout, not in the search tree.
