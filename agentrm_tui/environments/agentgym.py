@@ -2,7 +2,8 @@
 
 The protocol is AgentGym's: `POST /create`, `POST /reset {env_idx, session_id}`, `POST /step {env_idx, action}`,
 `GET /observation` and `/available_actions`. Its servers name these fields in several ways, which are tried in turn. The
-outcome is the last reward, as in AgentGym's own evaluation, unless the address says otherwise.
+outcome is the last score, or reward where there is no score, as in AgentGym's own clients, unless the address says
+otherwise.
 """
 
 from __future__ import annotations
@@ -117,7 +118,9 @@ class AgentGymEnvironment(RemoteEnvironment):
         text = self._text(found, where)
         if text is None:
             raise DataError(f"{where} was answered without a state or observation")
-        told = next((found[name] for name in ("reward", "score") if found.get(name) is not None), None)
+        # Where there is a score it is the total, and the reward beside it what this step changed.
+        names = ("reward", "score") if self.address.options.score == "sum" else ("score", "reward")
+        told = next((found[name] for name in names if found.get(name) is not None), None)
         return Reply(text, read_reward(told, where), read_done(found))
 
     def valid_actions(self) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ CLOSING_SECONDS = 2.0
 """How long the end of a session is waited for."""
 
 _IDLE_MESSAGES = 100
+_DEEPEST = 8
 """Messages of other kinds that are passed over before an answer."""
 
 
@@ -131,13 +132,18 @@ class OpenEnvEnvironment(RemoteEnvironment):
         except DataError:
             return {}
         match schema:
-            case {"action": {"properties": dict(properties), **rest}}:
-                required = rest.get("required")
+            case {"action": dict(action)}:
+                asked = _plain(action, action, schema)
             case _:
                 return {}
+        properties, required = asked.get("properties"), asked.get("required")
+        if not isinstance(properties, dict):
+            return {}
         self._required = [name for name in required if name in properties] if isinstance(required, list) else []
         return {
-            name: found if isinstance(found, dict) else {} for name, found in properties.items() if name not in ASIDE
+            name: _plain(found, action, schema) if isinstance(found, dict) else {}
+            for name, found in properties.items()
+            if name not in ASIDE
         }
 
     def _only_field(self) -> str:
@@ -161,7 +167,10 @@ class OpenEnvEnvironment(RemoteEnvironment):
         field = self._only_field()
         if not field:
             return None
-        match self._fields.get(field, {}).get("type", "string"):
+        asked = self._fields.get(field, {})
+        if asked.get("nullable") and action.strip() == "null":
+            return {field: None}
+        match asked.get("type", "string"):
             case "integer":
                 return {field: found} if type(found) is int else None
             case "number":
@@ -190,6 +199,7 @@ class OpenEnvEnvironment(RemoteEnvironment):
 
     def _exchange(self, kind: str, data: dict[str, Any]) -> Reply:
         from websockets.exceptions import ConnectionClosed
+        from websockets.frames import CloseCode
 
         session = self._connected()
         where = f"{self.server.name}: {kind}"
@@ -206,6 +216,8 @@ class OpenEnvEnvironment(RemoteEnvironment):
             self._fail("it does not answer")
         except ConnectionClosed as closed:
             self.close()
+            if closed.sent is not None and closed.sent.code == CloseCode.MESSAGE_TOO_BIG and not closed.rcvd_then_sent:
+                raise DataError(f"{where} gave more than {REPLY_LIMIT // 1_000_000} MB") from None
             told = closed.rcvd.reason if closed.rcvd else ""
             raise _ClosedError(f"it ended the session{f' ({clean(told)})' if told else ''}") from None
         except DataError:
@@ -253,3 +265,33 @@ class OpenEnvEnvironment(RemoteEnvironment):
         """
         self.close()
         raise DataError(f"{self.server.name}: {what}")
+
+
+def _plain(asked: Mapping[str, Any], *roots: Mapping[str, Any], depth: int = 0) -> Mapping[str, Any]:
+    """A schema without references, and with one type where there is one besides null (then `nullable` is true)."""
+    if depth > _DEEPEST:
+        return {}
+    if isinstance(reference := asked.get("$ref"), str):
+        found = next((target for root in roots if (target := _at(root, reference)) is not None), {})
+        beside = {name: value for name, value in asked.items() if name != "$ref"}
+        return _plain({**found, **beside}, *roots, depth=depth + 1)
+    kinds: list[Mapping[str, Any]] = []
+    match asked:
+        case {"anyOf": list() as listed} | {"oneOf": list() as listed}:
+            kinds = [_plain(option, *roots, depth=depth + 1) for option in listed if isinstance(option, dict)]
+        case {"type": list() as names}:
+            kinds = [{"type": name} for name in names if isinstance(name, str)]
+    wanted = [kind for kind in kinds if kind.get("type") != "null"]
+    if len(wanted) == 1:
+        asked = {**asked, **wanted[0], "nullable": len(kinds) > 1}
+    elif kinds:
+        asked = {**asked, "type": "any"}
+    return asked
+
+
+def _at(root: Mapping[str, Any], reference: str) -> Mapping[str, Any] | None:
+    """What a reference such as `#/$defs/Move` points at; None where there is nothing."""
+    place: Any = root
+    for name in reference.removeprefix("#/").split("/"):
+        place = place.get(name) if isinstance(place, dict) else None
+    return place if isinstance(place, dict) else None

@@ -81,7 +81,7 @@ class Kitchen:
                 return 200, {"observation": "A stove.", "task_description": f"Heat it, {record['data_idx']}."}
             case "/step", ["action", "id"]:
                 self.heat += 0.5
-                return 200, {"observation": "Warmer.", "reward": self.heat, "done": self.heat >= 1, "score": 7}
+                return 200, {"observation": "Warmer.", "reward": 0.5, "done": self.heat >= 1, "score": self.heat}
             case (("/reset" | "/step" | "/available_actions"), _):
                 return 422, {"detail": "extra fields"}
             case _:

@@ -473,3 +473,56 @@ def test_environments_are_told_apart_by_kind() -> None:
     with pytest.raises(UsageError, match="after the colon"):
         make_environment("openenv:")
     assert partial(make_environment, "maze")().traits.name == "maze"
+
+
+NULLABLE = {"anyOf": [{"type": "integer"}, {"type": "null"}]}
+
+
+@pytest.mark.parametrize(
+    ("action", "said", "sent"),
+    [
+        ({"properties": {"n": NULLABLE}, "required": ["n"]}, "5", {"n": 5}),
+        ({"properties": {"n": NULLABLE}, "required": ["n"]}, "null", {"n": None}),
+        ({"properties": {"n": NULLABLE}, "required": ["n"]}, "abc", None),
+        ({"properties": {"n": {"type": ["integer", "null"]}}, "required": ["n"]}, "5", {"n": 5}),
+        ({"properties": {"n": {"type": ["integer", "string"]}}, "required": ["n"]}, "5", {"n": "5"}),
+        ({"properties": {"n": {"type": "string"}}, "required": ["n"]}, "null", {"n": "null"}),
+        (
+            {
+                "$ref": "#/$defs/Go",
+                "$defs": {"Go": {"properties": {"to": {"$ref": "#/$defs/Way"}}}, "Way": {"type": "array"}},
+            },
+            "[1, 2]",
+            {"to": [1, 2]},
+        ),
+        (
+            {"properties": {"n": {"$ref": "#/$defs/N"}}, "$defs": {"N": {"anyOf": [{"$ref": "#/$defs/N"}]}}},
+            "x",
+            {"n": "x"},
+        ),
+    ],
+)
+def test_actions_are_written_as_their_schema_asks(action: Any, said: str, sent: Any) -> None:
+    received: list[Any] = []
+
+    def answer(message: dict[str, Any]) -> Any:
+        if message["type"] == "step":
+            received.append(message["data"])
+        return {"type": "observation", "data": {"observation": "Here.", "reward": 0, "done": False}}
+
+    with serving(lambda: answer, {"action": action}) as (url, _), opened(url) as environment:
+        environment.reset(environment.task("episode:0"))
+        assert environment.step(said).valid == (sent is not None)
+    assert received == ([] if sent is None else [sent])
+
+
+def test_an_answer_that_is_too_long_is_said_to_be() -> None:
+    def answer(message: dict[str, Any]) -> Any:
+        return {"type": "observation", "data": {"observation": "x" * 9_000_000, "done": False}}
+
+    with (
+        serving(lambda: answer) as (url, _),
+        opened(url) as environment,
+        pytest.raises(DataError, match="gave more than 8 MB"),
+    ):
+        environment.reset(environment.task("episode:0"))

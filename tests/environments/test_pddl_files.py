@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -314,6 +315,10 @@ def test_what_is_not_supported_is_named_with_file_and_line(
         ("A B C)", "A B C - block)", "line 1: type 'block' is not declared"),
         ("(on B C))))", "(on B C)))", "never closed"),
         ("(on C A)", "(on C A) (= (fuel) x)", "line 2: numeric conditions"),
+        ("(on C A)", "(on C A) (at 5 (clear A))", "line 2: timed initial literals"),
+        ("(AND (on A B) (on B C))", "(not (and (on A B) (on B C)))", "line 3: negated conjunctions"),
+        ("(AND (on A B)", "(AND (= A B)", "line 3: the goal (= a b) can never hold"),
+        ("(AND (on A B)", "(AND (not (= A A))", "line 3: the goal (not (= a a)) can never hold"),
         ("(AND (on A B) (on B C))", "(holding A) (holding B)", "line 3: exactly one goal"),
     ],
 )
@@ -330,9 +335,67 @@ def test_costs_of_actions_are_passed_over(tmp_path: Path) -> None:
         "(holding ?x)))\n", "(holding ?x) (increase (total-cost) 2)))\n"
     )
     (tmp_path / "d.pddl").write_text(costs)
-    problem = SUSSMAN.replace("(:init", "(:metric minimize (total-cost)) (:init (= (total-cost) 0)")
+    told = "(= (total-cost) 0) (= (way A B) 1e3) (= (way B A) -1.5)"
+    problem = SUSSMAN.replace("(:init", f"(:metric minimize (total-cost)) (:init {told}")
     (tmp_path / "p.pddl").write_text(problem)
     assert played(make_environment(f"pddl:{tmp_path}/d.pddl"), tmp_path / "p.pddl")[1] == 1.0
+
+
+def test_a_goal_that_holds_by_its_names_is_left_out(folder: Path) -> None:
+    problem = folder / "p.pddl"
+    problem.write_text(SUSSMAN.replace("(AND (on A B)", "(AND (= A A) (not (= A B)) (on A B)"))
+    environment = make_environment(f"pddl:{folder}/blocks.pddl")
+    assert environment.task(str(problem)).goal == "a on b; b on c."
+    assert played(environment, problem)[1] == 1.0
+
+
+def hanoi(discs: int) -> tuple[str, str]:
+    names = [f"d{number}" for number in range(1, discs + 1)]
+    smaller = [(peg, name) for peg in ("p1", "p2", "p3") for name in names]
+    smaller += [(large, small) for place, small in enumerate(names) for large in names[place + 1 :]]
+    tower = " ".join(f"(on {small} {large})" for small, large in pairwise(names))
+    domain = """(define (domain hanoi) (:predicates (clear ?x) (on ?x ?y) (smaller ?x ?y))
+      (:action move :parameters (?d ?from ?to)
+        :precondition (and (smaller ?to ?d) (on ?d ?from) (clear ?d) (clear ?to))
+        :effect (and (clear ?from) (on ?d ?to) (not (on ?d ?from)) (not (clear ?to)))))"""
+    facts = " ".join(f"(smaller {large} {small})" for large, small in smaller)
+    return (
+        domain,
+        f"""(define (problem h) (:domain hanoi) (:objects p1 p2 p3 {" ".join(names)})
+      (:init {facts} (clear p2) (clear p3) (clear d1) (on d{discs} p1) {tower})
+      (:goal (and (on d{discs} p3) {tower})))""",
+    )
+
+
+@pytest.mark.parametrize("discs", [5, 6])
+def test_the_step_limit_leaves_room_for_a_plan_that_undoes_much(tmp_path: Path, discs: int) -> None:
+    domain, problem = hanoi(discs)
+    (tmp_path / "d.pddl").write_text(domain)
+    (tmp_path / "p.pddl").write_text(problem)
+    assert played(make_environment(f"pddl:{tmp_path}/d.pddl"), tmp_path / "p.pddl")[1] == 1.0
+
+
+def test_a_large_map_is_told_without_trying_all_pairs_for_each_fact(tmp_path: Path, monkeypatch: Any) -> None:
+    asked: list[str] = []
+    plain = SchemaWords._always
+    monkeypatch.setattr(SchemaWords, "_always", lambda *given: asked.append(given[2]) or plain(*given))
+    size = 15
+    cells = [(x, y) for x in range(size) for y in range(size)]
+    links = [f"(link c{x}-{y} c{x + 1}-{y}) (link c{y}-{x} c{y}-{x + 1})" for x, y in cells if x + 1 < size]
+    (tmp_path / "d.pddl").write_text(
+        """(define (domain map) (:predicates (at ?c) (link ?a ?b) (open ?a))
+          (:action go :parameters (?a ?b) :precondition (and (at ?a) (link ?a ?b) (open ?b))
+            :effect (and (at ?b) (not (at ?a)))))"""
+    )
+    names = [f"c{x}-{y}" for x, y in cells]
+    (tmp_path / "p.pddl").write_text(
+        f"""(define (problem p) (:domain map) (:objects {" ".join(names)})
+          (:init (at c0-0) {" ".join(links)} {" ".join(f"(open {name})" for name in names)}) (:goal (at c9-9)))"""
+    )
+    environment = make_environment(f"pddl:{tmp_path}/d.pddl")
+    text = environment.reset(environment.task(str(tmp_path / "p.pddl")))
+    assert sorted(asked) == ["link", "open"]
+    assert "open: any" in text and "c0-0 link c1-0" in text
 
 
 def test_negative_preconditions_equality_and_a_negative_goal(tmp_path: Path) -> None:

@@ -163,6 +163,8 @@ def test_rules_may_follow_each_other() -> None:
         ("maze+rename-verb", "Did you mean 'rename-verbs'"),
         ("maze+rename-verbs@x", "not a whole number"),
         ("maze+paper-1", "changes nothing in maze"),
+        ("maze+reorder-arguments", "changes nothing in maze"),
+        ("household+rename-verbs+reorder-arguments", "give this one first"),
         ("maz+rename-verbs", "Did you mean 'maze'"),
     ],
 )

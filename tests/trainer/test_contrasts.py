@@ -1,4 +1,4 @@
-"""Contrasts: the expert's steps with the policy's replies beside them, and a reward model that starts from them."""
+"""Contrasts: the policy's steps with other actions beside them, and a reward model that starts from them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from agentrm_models.errors import InterruptedRun, UsageError
 from agentrm_models.policies.base import Candidate
 from agentrm_trainer.collect import collect, read_trajectories
 from agentrm_trainer.config_check import check_config
-from agentrm_trainer.contrasts import contrast_tree
+from agentrm_trainer.contrasts import ContrastEpisode
+from agentrm_trainer.expert_worth import played, with_expert_worth
 from agentrm_trainer.explore import explore
 from agentrm_trainer.fit import FitRun, FitState, fit
 from agentrm_trainer.label import label
@@ -20,7 +21,6 @@ from agentrm_trainer.optimisation import Budget
 from agentrm_trainer.processes import Processes
 from agentrm_trainer.sft import sft
 from agentrm_trainer.workspace import read_json
-from agentrm_tui.environments.registry import make_environment
 from agentrm_tui.replies import parse_reply
 
 CONTRASTED = {
@@ -51,7 +51,7 @@ def worth_of(task: str, actions: list[str]) -> float:
     """What the expert makes of a state, by hand: it needs one step for each rung."""
     environment = FakeLadder()
     environment.reset(environment.task(task))
-    results = [environment.step(action) for action in actions]
+    results = [played(environment, action) for action in actions]
     if results[-1].done:
         return results[-1].outcome
     state = environment.snapshot()
@@ -64,26 +64,29 @@ def actions_to(tree: LabelledTree, index: int) -> list[str]:
     return [parse_reply(message.content).action for message in tree.conversation(index) if message.role == "assistant"]
 
 
-def test_beside_the_experts_steps_stands_what_the_policy_said(workspace):
+def test_beside_what_the_policy_does_stands_what_else_it_would_have_done_and_what_the_expert_does(workspace):
     label(workspace)
     files = sorted((workspace.folder("label") / "contrasts").glob("*.jsonl"))
     assert len(files) == 3
     trees = [tree for path in files for tree in read_labelled_trees(path)]
-    trajectories = {found.task: found for found in read_trajectories(workspace.folder("collect") / "train.jsonl")}
+    collected = {found.task for found in read_trajectories(workspace.folder("collect") / "train.jsonl")}
     judged = 0
     for tree in trees:
-        turns = [turn for turn in trajectories[tree.task].messages if turn.role == "assistant"]
-        for depth, turn in enumerate(turns, start=1):
-            here = [index for index, node in enumerate(tree.nodes) if node.depth == depth]
-            mine, *others = (tree.nodes[index] for index in here)
-            assert mine.reply == turn.content
-            assert (mine.target is not None) == bool(others)
-            assert not others or turn.train
+        assert tree.task in collected
+        environment = FakeLadder()
+        environment.reset(environment.task(tree.task))
+        trunk = -1
+        while here := [index for index, node in enumerate(tree.nodes) if node.parent == trunk]:
             actions = [actions_to(tree, index)[-1] for index in here]
             assert len(set(actions)) == len(actions)
-            for index in here if others else ():
-                assert tree.nodes[index].target == pytest.approx(worth_of(tree.task, actions_to(tree, index)))
-                judged += 1
+            assert environment.expert()[1] in actions
+            for index in here:
+                worth = worth_of(tree.task, actions_to(tree, index)) if len(here) > 1 else None
+                assert tree.nodes[index].target == (worth if worth is None else pytest.approx(worth))
+                judged += worth is not None
+            result = played(environment, actions[0])
+            trunk = here[0]
+        assert result.done or tree.nodes[trunk].depth == environment.task(tree.task).step_limit
     figures = workspace.done("label").figures["contrasts"]
     assert figures == {"trees": len(trees), "labels": judged}
     assert judged
@@ -101,14 +104,32 @@ def test_chunks_that_are_there_are_not_made_again(workspace, monkeypatch):
     assert (first.stat().st_mtime_ns, last.read_bytes()) == before
 
 
-def test_a_contrast_is_the_conversation_that_was_learnt(workspace):
-    trajectory = read_trajectories(workspace.folder("collect") / "train.jsonl")[0]
-    learnt = sum(turn.train for turn in trajectory.messages if turn.role == "assistant")
-    said = [[Candidate("Action: jump", 0.0, 3)]] * learnt
-    tree = contrast_tree(make_environment("ladder"), trajectory, said, 0.9, "short")
-    last = max(index for index, node in enumerate(tree.nodes) if node.reply != "Action: jump")
-    assert tree.conversation(last) == trajectory.conversation
-    assert [node.target for node in tree.nodes if node.reply == "Action: jump"] == [0.0] * learnt
+def test_an_unusable_reply_is_judged_and_the_episode_goes_on(workspace):
+    task = read_trajectories(workspace.folder("collect") / "train.jsonl")[0].task
+    episode = ContrastEpisode("ladder", task, workspace.config)
+    while not episode.done:
+        assert episode.conversation[-1].role == "user"
+        episode.take([Candidate("Action: jump", 0.0, 3)] * 2)
+    tree = episode.tree()
+    episode.close()
+    assert [node.reply for node in tree.nodes[::2]] == ["Action: jump"] * episode.depth
+    assert all(node.reply.startswith("Thought: ") for node in tree.nodes[1::2])
+    assert tree.conversation(len(tree.nodes) - 1)[:-1] == episode.conversation[:-2]
+    assert {node.parent for node in tree.nodes} == {-1, *range(0, len(tree.nodes) - 2, 2)}
+
+
+@pytest.mark.parametrize("reply", ["I cannot decide.", "Action: " + "up " * 2_000])
+def test_a_reply_that_no_environment_is_given_changes_nothing_but_the_step(workspace, reply):
+    task = read_trajectories(workspace.folder("collect") / "train.jsonl")[0].task
+    limit = FakeLadder().task(task).step_limit
+    episode = ContrastEpisode("ladder", task, workspace.config)
+    while not episode.done:
+        episode.take([Candidate(reply, 0.0, 3)])
+    tree = episode.tree()
+    episode.close()
+    assert [node.depth for node in tree.nodes if not node.reply.startswith("Thought")] == list(range(1, limit + 1))
+    judged = with_expert_worth(FakeLadder(), tree, 1.0, 0.9)
+    assert [node.target for node in judged.nodes] == pytest.approx([node.target for node in tree.nodes])
 
 
 def test_a_share_of_the_targets_is_what_the_expert_makes_of_a_state(workspace, make_workspace):

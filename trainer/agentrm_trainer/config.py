@@ -190,11 +190,12 @@ class LabelSection(_Section, frozen=True, kw_only=True):
         max_weight_visits: Visits beyond which a label's weight, sqrt(visits), no longer grows (`all` only).
         discount: Factor for each step between a node and the end of the episode that valued it.
         merge_states: Nodes of equal environment state and depth share their returns (arXiv 2603.18859).
-        contrasts: Expert trajectories to set the policy's own replies beside each step of; 0 for none.
-        contrast_samples, contrast_temperature, contrast_tokens: Of these replies.
+        contrasts: Collected tasks that the policy plays while each action it would take is judged by the expert; 0
+            for none.
+        contrast_samples, contrast_temperature, contrast_tokens: Of the replies at each step.
         expert_share: Share of a target that is what the expert makes of the state, the rest being the mean return.
         expert_discount: Factor for each step the expert needs, in contrasts and in that share.
-        chunk: Trajectories in one file of contrasts.
+        chunk: Tasks in one file of contrasts.
         processes: Worker processes that make contrasts.
     """
 
@@ -204,8 +205,8 @@ class LabelSection(_Section, frozen=True, kw_only=True):
     discount: Annotated[float, Meta(gt=0, le=1)] = 1.0
     merge_states: bool = False
     contrasts: Count = 0
-    contrast_samples: Positive = 4
-    contrast_temperature: Rate = 1.0
+    contrast_samples: Positive = 5
+    contrast_temperature: Rate = 0.8
     contrast_tokens: Positive = 64
     expert_share: Share = 0.0
     expert_discount: Annotated[float, Meta(gt=0, le=1)] = 0.95

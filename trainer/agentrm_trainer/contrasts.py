@@ -1,8 +1,9 @@
-"""Contrasts: trees of expert trajectories with, beside each learnt step, what the policy would have said there.
+"""Contrasts: trajectories of the policy with, beside each of its actions, others it would have taken and the expert's.
 
-Each reply is worth what the expert still reaches after it. So a reward model sees many of the policy's own mistakes,
-each beside what would have been right, and with targets that have no noise, before it meets the mean returns of the
-search, which are noisy and few. The expert of DAgger (arXiv 1011.0686) is asked here for values instead of actions.
+Each action is worth what the expert still reaches after it. So a reward model sees many of the policy's own mistakes,
+in the states into which they lead and each beside what would have been better, with targets that have no noise, before
+it meets the mean returns of the search, which are noisy and few. As in DAgger (arXiv 1011.0686) the policy chooses the
+states and the expert judges, but it is asked for values instead of actions.
 """
 
 from __future__ import annotations
@@ -14,32 +15,32 @@ from typing import NamedTuple
 
 import msgspec
 
-from agentrm_models.messages import Conversation, PromptStyle
+from agentrm_models.messages import Conversation, Message, PromptStyle
 from agentrm_models.policies.base import Candidate, Decoding, NoiseKey, ProposeRequest
 from agentrm_trainer.collect import Trajectory, read_trajectories
-from agentrm_trainer.config import Config, LabelSection
-from agentrm_trainer.expert_worth import expert_worth
+from agentrm_trainer.config import Config
+from agentrm_trainer.expert_worth import expert_worth, played
 from agentrm_trainer.labelled_trees import LabelledNode, LabelledTree, read_labelled_trees
 from agentrm_trainer.plays import load_policy_once
 from agentrm_trainer.tasks import episode_started
 from agentrm_trainer.workers import check_stop_here, run_chunks
 from agentrm_trainer.workspace import StageFolder, Workspace, write_atomically
-from agentrm_tui.environments.base import Environment
+from agentrm_tui.environments.base import Environment, StepResult, Task
 from agentrm_tui.environments.registry import make_environment
-from agentrm_tui.replies import parse_reply
+from agentrm_tui.replies import format_reply, parse_reply
 from agentrm_tui.runs.conversations import policy_conversation
 from agentrm_tui.runs.texts import kept_reply
 from agentrm_tui.search.tree import ROOT, Node, Tree
 
-AT_ONCE = 24
-"""Trajectories whose steps are one request to the policy."""
+AT_ONCE = 60
+"""Episodes that are played in lock-step: one request to the policy for a step of all of them."""
 
 
 class ContrastJob(NamedTuple):
-    """One chunk of trajectories, as lines of JSON."""
+    """One chunk of tasks: their environments and ids."""
 
     config: Config
-    lines: tuple[bytes, ...]
+    tasks: tuple[tuple[str, str], ...]
     policy: str
     path: Path
 
@@ -73,7 +74,11 @@ def write_contrasts(workspace: Workspace, folder: StageFolder) -> ContrastReport
 
 
 def _jobs(workspace: Workspace, folder: Path) -> Iterator[ContrastJob]:
-    """As many trajectories of each environment, in turn, in chunks."""
+    """As many of the collected tasks of each environment, in turn, in chunks.
+
+    These are tasks that the policy has learnt from: what it says there is a little better than elsewhere, and no
+    further initial state is lost to the test.
+    """
     config = workspace.config
     found: dict[str, list[Trajectory]] = {}
     for trajectory in read_trajectories(workspace.folder("collect") / "train.jsonl"):
@@ -85,93 +90,109 @@ def _jobs(workspace: Workspace, folder: Path) -> Iterator[ContrastJob]:
     order = [rows[index] for index in range(longest) for rows in found.values() if index < len(rows)]
     size = config.label.chunk
     for number, first in enumerate(range(0, len(order), size)):
-        lines = tuple(msgspec.json.encode(trajectory) for trajectory in order[first : first + size])
-        yield ContrastJob(config, lines, str(workspace.folder("sft") / "policy"), folder / f"{number:05d}.jsonl")
+        tasks = tuple((trajectory.environment, trajectory.task) for trajectory in order[first : first + size])
+        yield ContrastJob(config, tasks, str(workspace.folder("sft") / "policy"), folder / f"{number:05d}.jsonl")
 
 
 def contrast_chunk(job: ContrastJob) -> ContrastReport:
-    """Sample the policy at each learnt step of a chunk's trajectories, and judge what it said."""
+    """Play a chunk's tasks with the policy and judge what it says, and what the expert says, at each step."""
     config, section = job.config, job.config.label
-    threads = max(1, config.threads // section.processes)
-    policy = load_policy_once(job.policy, config.device, threads)
-    trajectories = [msgspec.json.decode(line, type=Trajectory) for line in job.lines]
-    environments = {name: make_environment(name) for name in sorted({found.environment for found in trajectories})}
+    policy = load_policy_once(job.policy, config.device, max(1, config.threads // section.processes))
+    decoding = Decoding(section.contrast_temperature, max_tokens=section.contrast_tokens)
     lines, labels = [], 0
-    try:
-        for first in range(0, len(trajectories), AT_ONCE):
-            check_stop_here()
-            some = trajectories[first : first + AT_ONCE]
-            asked = [_requests(trajectory, section, config.seed) for trajectory in some]
-            answers = iter(policy.propose([request for requests in asked for request in requests]))
-            for trajectory, requests in zip(some, asked, strict=True):
-                said = [next(answers) for _ in requests]
-                environment = environments[trajectory.environment]
-                tree = contrast_tree(environment, trajectory, said, section.expert_discount, config.fit.prompt)
-                found = sum(node.target is not None for node in tree.nodes)
-                if found:
-                    labels += found
-                    lines.append(msgspec.json.encode(tree) + b"\n")
-    finally:
-        for environment in environments.values():
-            environment.close()
+    for first in range(0, len(job.tasks), AT_ONCE):
+        episodes = [ContrastEpisode(*task, config) for task in job.tasks[first : first + AT_ONCE]]
+        try:
+            while running := [episode for episode in episodes if not episode.done]:
+                check_stop_here()
+                requests = [
+                    ProposeRequest(
+                        episode.conversation,
+                        section.contrast_samples,
+                        decoding,
+                        NoiseKey(config.seed, episode.task.id, f"contrast/{episode.depth}"),
+                    )
+                    for episode in running
+                ]
+                for episode, said in zip(running, policy.propose(requests), strict=True):
+                    episode.take(said)
+        finally:
+            for episode in episodes:
+                episode.close()
+        for tree in (episode.tree() for episode in episodes):
+            found = sum(node.target is not None for node in tree.nodes)
+            if found:
+                labels += found
+                lines.append(msgspec.json.encode(tree) + b"\n")
     job.path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(job.path, b"".join(lines))
     return ContrastReport(len(lines), labels)
 
 
-def _requests(trajectory: Trajectory, section: LabelSection, seed: int) -> list[ProposeRequest]:
-    conversation = trajectory.conversation
-    decoding = Decoding(section.contrast_temperature, max_tokens=section.contrast_tokens)
-    return [
-        ProposeRequest(
-            conversation[:index],
-            section.contrast_samples,
-            decoding,
-            NoiseKey(seed, trajectory.task, f"contrast/{index}"),
-        )
-        for index, turn in enumerate(trajectory.messages)
-        if turn.role == "assistant" and turn.train
-    ]
+class ContrastEpisode:
+    """One episode of the policy in which every action that somebody would take is judged.
 
-
-def contrast_tree(
-    environment: Environment,
-    trajectory: Trajectory,
-    said: Sequence[Sequence[Candidate]],
-    discount: float,
-    style: PromptStyle,
-) -> LabelledTree:
-    """Play a trajectory again; where the policy would have acted otherwise, all actions are judged.
-
-    Args:
-        said: What the policy said at each learnt step.
-        discount: Of the expert's worth, for each step.
+    Attributes:
+        task: What is played.
+        depth: Steps taken.
+        done: The episode has ended.
     """
-    task = environment.task(trajectory.task)
-    observation = environment.reset(task)
-    answers = iter(said)
-    nodes: list[LabelledNode] = []
-    parent = -1
-    turns = (turn for turn in trajectory.messages if turn.role == "assistant")
-    for depth, turn in enumerate(turns, start=1):
-        action = parse_reply(turn.content).action
-        replies = {action: turn.content}
-        for candidate in next(answers) if turn.train else ():
+
+    def __init__(self, environment: str, task: str, config: Config) -> None:
+        self._environment = make_environment(environment)
+        self._section = config.label
+        self.task = self._environment.task(task)
+        observation = self._environment.reset(self.task)
+        self._opening = _opening(self._environment, self.task, observation, config.sft.prompt)
+        self._reward_opening = _opening(self._environment, self.task, observation, config.fit.prompt)
+        self._turns: list[Message] = []
+        self._nodes: list[LabelledNode] = []
+        self._parent = -1
+        self.depth = 0
+        self.done = False
+
+    @property
+    def conversation(self) -> Conversation:
+        """What the policy is asked."""
+        return (*self._opening, *self._turns)
+
+    def take(self, said: Sequence[Candidate]) -> None:
+        """Judge what the policy said and what the expert says; then take the first of the policy's actions."""
+        replies: dict[str, str] = {}
+        for candidate in said:
             reply = kept_reply(candidate.text)
             replies.setdefault(parse_reply(reply).action, reply)
+        chosen = next(iter(replies))
+        thought, action = self._environment.expert()
+        if action:
+            replies.setdefault(action, format_reply(thought, action))
+        self.depth += 1
+        above, self._parent = self._parent, len(self._nodes)
         judged = len(replies) > 1
-        above, parent = parent, len(nodes)
-        before = environment.snapshot()
+        before = self._environment.snapshot()
         for tried, reply in replies.items():
-            result = environment.step(tried)
-            worth = expert_worth(environment, result, task.step_limit - depth, discount) if judged else None
-            nodes.append(LabelledNode(above, depth, reply, result.text, worth, 1, float(judged), False))
-            environment.restore(before)
-        environment.step(action)
-    opening = _opening(environment, task.id, observation, style)
-    return LabelledTree(trajectory.environment, trajectory.task, trajectory.level, opening, tuple(nodes))
+            result = played(self._environment, tried)
+            worth = self._worth(result) if judged else None
+            self._nodes.append(LabelledNode(above, self.depth, reply, result.text, worth, 1, float(judged), False))
+            self._environment.restore(before)
+        result = played(self._environment, chosen)
+        self._turns += [Message("assistant", replies[chosen]), Message("user", result.text)]
+        self.done = result.done or self.depth >= self.task.step_limit
+
+    def tree(self) -> LabelledTree:
+        """What was judged."""
+        name = self._environment.traits.name
+        return LabelledTree(name, self.task.id, self.task.level, self._reward_opening, tuple(self._nodes))
+
+    def close(self) -> None:
+        """End the environment."""
+        self._environment.close()
+
+    def _worth(self, result: StepResult) -> float:
+        left = self.task.step_limit - self.depth
+        return expert_worth(self._environment, result, left, self._section.expert_discount)
 
 
-def _opening(environment: Environment, task: str, observation: str, style: PromptStyle) -> Conversation:
-    start = episode_started(environment, environment.task(task), observation)
+def _opening(environment: Environment, task: Task, observation: str, style: PromptStyle) -> Conversation:
+    start = episode_started(environment, task, observation)
     return policy_conversation(start, Tree({ROOT: Node(ROOT, observation=observation)}), ROOT, style)

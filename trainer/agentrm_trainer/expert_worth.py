@@ -11,6 +11,16 @@ import msgspec
 from agentrm_trainer.labelled_trees import LabelledNode, LabelledTree
 from agentrm_tui.environments.base import Environment, StepResult
 from agentrm_tui.replies import parse_reply
+from agentrm_tui.runs.texts import printable
+from agentrm_tui.runs.transitions import refusal
+
+
+def played(environment: Environment, action: str) -> StepResult:
+    """Take a step as a run does: what no environment is given (no action, a megabyte) changes nothing."""
+    if text := refusal(action):
+        return StepResult(text, 0.0, False, valid=False)
+    result = environment.step(action)
+    return result._replace(text=printable(result.text))
 
 
 def expert_worth(environment: Environment, result: StepResult, left: int, discount: float) -> float:
@@ -52,7 +62,7 @@ def with_expert_worth(environment: Environment, tree: LabelledTree, share: float
         if node.parent not in states:
             raise AssertionError(f"{tree.task}: a node follows the end of the episode")
         environment.restore(states[node.parent])
-        result = environment.step(parse_reply(node.reply).action)
+        result = played(environment, parse_reply(node.reply).action)
         if not result.done:
             states[index] = environment.snapshot()
         if node.target is not None:

@@ -14,13 +14,16 @@ from agentrm_models.typed_path import typed_path
 from agentrm_tui.environments.base import EnvironmentTraits, Picture, Split, StepResult, Task
 from agentrm_tui.environments.pddl.environment import CHECK, FINISH, INVALID_LIMIT, PDDLEnvironment, Script
 from agentrm_tui.environments.pddl.language import Domain
-from agentrm_tui.environments.pddl.planning import QUICK, RelaxedTask
+from agentrm_tui.environments.pddl.planning import QUICK, Effort, Planner, RelaxedTask
 from agentrm_tui.environments.pddl.reading import parse_domain, parse_problem
 from agentrm_tui.environments.pddl.schema_words import SchemaWords
 from agentrm_tui.replies import ACTION_LIMIT
 
 LARGEST_FILE = 4_000_000
 """Bytes of a file that is read; a longer one is refused."""
+
+MOST_STATES, MOST_WORK = 4_000, 1_000_000
+"""States, and states times ground actions, that are looked at for a plan when the step limit is set."""
 
 _DIGEST = re.compile(r"(.+)#([0-9a-f]{8})")
 
@@ -212,12 +215,17 @@ def _script(domain_text: str, domain_source: str, text: str, source: str) -> Scr
 
 @lru_cache(maxsize=256)
 def _step_limit(script: Script, source: str) -> int:
-    """Three times the length of a plan that ignores deletions, and ten; between 20 and 300.
+    """Three times the length of a plan that ignores deletions, and ten, between 20 and 300; or more.
+
+    Where a real plan is found quickly, there is room for twice its length, up to 300, and in any case for ten more.
 
     Raises:
-        DataError: Not even that plan exists.
+        DataError: Not even the plan that ignores deletions exists.
     """
     relaxed = RelaxedTask(script.task).solve(script.task.initial)
     if relaxed is None:
         raise DataError(f"{source}: the goal cannot be reached by any actions")
-    return max(20, min(300, 3 * relaxed.length + 10))
+    # The work of a state grows with the ground actions, so that large problems are not waited for.
+    states = max(1, min(MOST_STATES, MOST_WORK // max(1, len(script.task.operators))))
+    plan = Planner(script.task, (Effort(5, states),)).plan(script.task.initial) or ()
+    return max(20, min(300, max(3 * relaxed.length, 2 * len(plan)) + 10), len(plan) + 10)

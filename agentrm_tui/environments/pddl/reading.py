@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from math import isfinite
 from typing import Any, NoReturn
 
 from agentrm_models.errors import DataError
@@ -108,7 +109,7 @@ def parse_problem(text: str, domain: Domain, source: str = "problem") -> Problem
     goals = sections.get(":goal", [])
     if len(goals) != 1:
         reader.fail("exactly one goal is needed", goals)
-    goal = tuple(reader.conjunction(goals[0], terms))
+    goal = tuple(reader.goal(goals[0], terms))
     return Problem(name, domain.name, objects, tuple(sorted(set(initial))), goal)
 
 
@@ -134,9 +135,16 @@ def _is_cost(node: Any) -> bool:
     """Whether an entry of the initial state gives a function its number, as files with action costs do."""
     match node:
         case ["=", [str(), *_], str(number)]:
-            return number.replace(".", "", 1).isdecimal()
+            return _is_number(number)
         case _:
             return False
+
+
+def _is_number(word: str) -> bool:
+    try:
+        return isfinite(float(word))
+    except ValueError:
+        return False
 
 
 def _is_total_cost(node: Any) -> bool:
@@ -294,6 +302,15 @@ class _Reader:
                     found.append(self.literal(part, terms))
         return found
 
+    def goal(self, node: Any, terms: set[str]) -> Iterator[Literal]:
+        """The goal without what names alone decide: `(= a a)` always holds, `(= a b)` never does."""
+        for literal in self.conjunction(node, terms):
+            if literal.atom[0] != EQUALITY:
+                yield literal
+            elif (literal.atom[1] == literal.atom[2]) != literal.positive:
+                written = _format_atom(literal.atom)
+                self.fail(f"the goal {written if literal.positive else f'(not {written})'} can never hold", node)
+
     def initial(self, nodes: Sequence[Any], terms: set[str]) -> list[Atom]:
         """The atoms that hold at first; what is said not to hold is not among them anyway."""
         literals = [
@@ -314,6 +331,10 @@ class _Reader:
         while isinstance(inner, Group) and len(inner) == 2 and inner[0] == "not":
             inner, positive = inner[1], not positive
         match inner:
+            case ["and", *_] if not positive:
+                self.unsupported("negated conjunctions (not (and …)) are", inner)
+            case ["at", str(time), [*_]] if _is_number(time):
+                self.unsupported("timed initial literals (at TIME …) are", inner)
             case [str(word), *_] if word in _CONDITIONS and word not in self.predicates:
                 self.unsupported(f"{_CONDITIONS[word]} ({word} …) are", inner)
             case [str(), *arguments] if all(isinstance(argument, str) for argument in arguments):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from itertools import permutations
+from itertools import product
+from math import prod
 
 from agentrm_tui.environments.base import Picture
 from agentrm_tui.environments.pddl.grounding import GroundTask, Operator
@@ -86,8 +87,9 @@ class SchemaWords(Wording):
     def introduce(self, scene: Scene) -> str:
         """Objects by type, and what holds for ever."""
         task = scene.task
-        static = [atom for atom in task.static if not self._always(task, atom[0])]
-        always = [f"{self._predicates[name]}: any" for name in self._static(task) if self._always(task, name)]
+        whole = {name for name in self._static(task) if self._always(task, name)}
+        static = [atom for atom in task.static if atom[0] not in whole]
+        always = [f"{self._predicates[name]}: any" for name in self._static(task) if name in whole]
         told = [*self._told(self._in_order(static)), *always]
         objects = self._objects(task, {term for atom in static for term in atom[1:]})
         return " ".join([*objects, *([f"Always: {'; '.join(told)}."] if told else []), "Now:"])
@@ -164,16 +166,16 @@ class SchemaWords(Wording):
     def _always(self, task: GroundTask, predicate: str) -> bool:
         """Whether a predicate holds for all objects of its types, as those do that merely name an action."""
         parameters = self._domain.predicates[predicate]
-        found = {atom[1:] for atom in task.static if atom[0] == predicate}
-        things = sorted({(item.name, item.types[0]) for item in (*self._domain.constants, *task.problem.objects)})
         if len(parameters) not in (1, 2):
             return False
-        fitting = [
-            pick
-            for pick in permutations(things, len(parameters))
-            if all(self._domain.is_a(kind, item.types) for (_, kind), item in zip(pick, parameters, strict=True))
-        ]
-        return bool(fitting) and all(tuple(name for name, _ in pick) in found for pick in fitting)
+        things = {(item.name, item.types[0]) for item in (*self._domain.constants, *task.problem.objects)}
+        fitting = [{name for name, kind in things if self._domain.is_a(kind, item.types)} for item in parameters]
+        found = {atom[1:] for atom in task.static if atom[0] == predicate}
+        # There are seldom as many atoms as choices: then they need not be looked through.
+        choices = prod(map(len, fitting)) - (len(fitting[0] & fitting[1]) if len(fitting) == 2 else 0)
+        if not 0 < choices <= len(found):
+            return False
+        return all(pick in found for pick in product(*fitting) if len(set(pick)) == len(pick))
 
     def _objects(self, task: GroundTask, named: set[str]) -> list[str]:
         """Objects by type; those without a type only where nothing fixed is told of them."""

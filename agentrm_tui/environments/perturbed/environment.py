@@ -34,11 +34,14 @@ class PerturbedEnvironment:
         traits = inner.traits
         self._traits = traits._replace(name=f"{traits.name}+{spec}", summary=f"{traits.summary} ({spec})")
         self._originals: dict[str, Task] = {}
-        told = inner.instruction("full") + inner.instruction("short")
+        told = inner.instruction("full") + "\n\n" + inner.instruction("short")
         goals = [task.goal for task in inner.tasks("test", None, 3)]
         if self._rule.instruction(told) == told and all(self._rule.text(goal) == goal for goal in goals):
             inner.close()
-            raise UsageError(f"{spec} changes nothing in {traits.name}", "See agentrm-tui list perturbations.")
+            remedy = "See agentrm-tui list perturbations."
+            if "+" in traits.name:
+                remedy = "Another rule may have taken the words that it looks for: give this one first."
+            raise UsageError(f"{spec} changes nothing in {traits.name}", remedy)
 
     @property
     def traits(self) -> EnvironmentTraits:
