@@ -13,8 +13,9 @@ from agentrm_models.messages import Conversation, Message
 from agentrm_models.policies.base import Decoding, NoiseKey, ProposeRequest
 from agentrm_models.policies.transformers import TransformersPolicy
 from agentrm_models.prefix_cache.backends import choose_backend
-from agentrm_models.prefix_cache.cached import CachedBackend
+from agentrm_models.prefix_cache.cached import EVICTED_AT_ONCE, CachedBackend
 from agentrm_models.prefix_cache.states import architecture_of
+from agentrm_models.prefix_cache.token_trie import TokenTrie
 from agentrm_models.prefix_cache.uncached import UncachedBackend
 from agentrm_models.rewards.base import ScoreGroup
 from agentrm_models.rewards.explicit import ExplicitReward
@@ -103,6 +104,19 @@ def test_a_small_limit_evicts_and_changes_nothing() -> None:
     for k in range(5):
         assert_same(cached, plain, [stem + [k] * 30])
     assert cached.computed == computed + 5 * 30  # the stem was used each time, so it was never the one to go
+
+
+def test_a_full_cache_is_not_looked_through_for_every_sequence(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = 2 * 2 * 2 * 8 * 4
+    cached, _ = backends(reward=True, limit=1_000 * token)
+    searches = []
+    plain = TokenTrie.evict
+    monkeypatch.setattr(TokenTrie, "evict", lambda trie, tokens: searches.append(tokens) or plain(trie, tokens))
+    draw = random.Random(1)
+    for _ in range(200):
+        cached.outputs([[draw.randrange(VOCABULARY) for _ in range(10)]])
+    assert cached.tokens_cached() > 900
+    assert 10 < len(searches) <= 1_000 // (1_000 // EVICTED_AT_ONCE) + 10
 
 
 def test_a_batch_beyond_the_limit_is_halved() -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 RAGGED = 1.25
 """Prompts share a batch of branches while the longest is at most this many times the shortest."""
 
+EVICTED_AT_ONCE = 16
+"""One of so many cached tokens goes when there is no room."""
+
 
 class CachedBackend:
     """Outputs for token sequences, with the states of everything read before kept in a trie.
@@ -139,8 +142,11 @@ class CachedBackend:
 
     def _take(self, count: int) -> Slots:
         missing = count - self._pool.room
-        if missing > 0 and self._trie.evict(missing) < missing and not self._beyond_limit:
-            raise CacheFullError
+        if missing > 0:
+            # To find what was used least recently the whole trie is looked through: so a good part goes at once.
+            gone = self._trie.evict(max(missing, self._pool.used // EVICTED_AT_ONCE))
+            if gone < missing and not self._beyond_limit:
+                raise CacheFullError
         return self._pool.take(count)
 
     def _compute(self, nodes: list[TrieNode]) -> None:

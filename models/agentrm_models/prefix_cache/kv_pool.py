@@ -36,6 +36,7 @@ class KVPool:
         self._stores: list[Tensor | None] = [None] * layers
         self._limit = limit_bytes or default_limit(device)
         self._free = np.empty(0, np.int64)
+        self._returned: list[Slots] = []
         self._slots = 0
         self._token_bytes = 0
         self.used = 0
@@ -49,6 +50,9 @@ class KVPool:
 
     def take(self, count: int) -> Slots:
         """Slots for so many tokens; grows the stores where needed, beyond the limit too (the caller heeds `room`)."""
+        if count > len(self._free) and self._returned:
+            self._free = np.concatenate([*reversed(self._returned), self._free])
+            self._returned.clear()
         if count > len(self._free):
             self._grow(self._slots + count - len(self._free))
         taken, self._free = self._free[:count], self._free[count:]
@@ -57,7 +61,7 @@ class KVPool:
 
     def give_back(self, slots: Slots) -> None:
         """Slots whose tokens are forgotten."""
-        self._free = np.concatenate([slots, self._free])
+        self._returned.append(slots)
         self.used -= len(slots)
 
     def layer(self, index: int, key: Tensor) -> Tensor:
