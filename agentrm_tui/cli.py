@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from agentrm_models.errors import AgentRMError, DataError, InterruptedRun, UsageError
+from agentrm_models.errors import AgentRMError, DataError, InterruptedRun, UsageError, on_one_line
 from agentrm_tui.standard_streams import open_standard_streams
 
 if TYPE_CHECKING:
@@ -338,8 +338,7 @@ def run_command(arguments: list[str]) -> int:
 
 
 def _report(message: str, code: int) -> int:
-    line = " ".join(message.split())
-    sys.stderr.write(f"error: {line}\n")
+    sys.stderr.write(f"error: {on_one_line(message)}\n")
     return code
 
 
@@ -408,8 +407,8 @@ def _run_headless(plan: RunPlan, out: Path | None, display: DisplayName, resume:
 
     path = out or new_run_path(plan)
     for notice in training_notices(plan):
-        sys.stderr.write(f"note: {notice}\n")
-    sys.stderr.write(f"run file: {path}\n")
+        sys.stderr.write(f"note: {on_one_line(notice)}\n")
+    sys.stderr.write(f"run file: {on_one_line(str(path))}\n")
     try:
         run_here(plan, path, display, resume)
     except InterruptedRun as error:

@@ -72,6 +72,7 @@ def test_algorithms_are_those_of_the_settings() -> None:
         (("run", "maze", "--policy", "x" * 300, "--reward", "random"), 2, "File name too long"),
         (("run", "maze", "--policy", "scripted", "--reward", "~nobody-here/x"), 2, "home directory"),
         (("replay", "x" * 300), 2, "File name too long"),
+        (("run", "maze", "--policy", "./\x1b[31mx\x07\u202e/y"), 3, r"./\x1b[31mx\x07\u202e/y does not exist"),
         (("list", "task"), 2, "Did you mean 'tasks'"),
         (("list", "tasks", "mase"), 2, "Did you mean 'maze'"),
     ],

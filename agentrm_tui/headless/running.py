@@ -12,7 +12,7 @@ from time import perf_counter
 from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
-from agentrm_models.errors import DataError, InterruptedRun
+from agentrm_models.errors import DataError, InterruptedRun, on_one_line
 from agentrm_models.usage import Progress
 from agentrm_tui.headless.display import Display, DisplayName, make_display
 from agentrm_tui.runs.control import Directive, Pending, RunFreely, nobody_there
@@ -136,7 +136,8 @@ def run_here(plan: RunPlan, path: Path, display: DisplayName, resume: RunState |
             writer.append(event)
             shown.show(event)
             if isinstance(event, Fault):
-                sys.stderr.write(f"{'episode ' + event.episode if event.episode else 'run'}: {event.message}\n")
+                where = f"episode {event.episode}" if event.episode else "run"
+                sys.stderr.write(f"{on_one_line(f'{where}: {event.message}')}\n")
 
         try:
             _catch_up(shown, path, resume)
@@ -170,7 +171,7 @@ def show_run(shown: Display, path: Path) -> None:
     for event in events:
         shown.show(event)
     if notice:
-        sys.stderr.write(f"{notice}\n")
+        sys.stderr.write(f"{on_one_line(notice)}\n")
 
 
 @contextmanager

@@ -247,7 +247,9 @@ def _prefixes(node: NodeId) -> list[NodeId]:
 
 def _check_version(raw: dict[str, Any]) -> None:
     version = raw.get("version", FORMAT_VERSION)
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+    if not isinstance(version, int):
+        raise DataError("its version is not a number")
+    if version > FORMAT_VERSION:
         raise DataError(
             f"written by a newer version (format {version}, this program reads {FORMAT_VERSION})",
             "Update agentrm-tui.",

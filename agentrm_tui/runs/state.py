@@ -65,6 +65,10 @@ class RunState(msgspec.Struct):
         """The episode that started last."""
         return next(reversed(self.episodes.values()), None)
 
+    def waiting(self) -> list[EpisodeState]:
+        """Episodes that have not ended: the one that is driven, and those whose fork goes first."""
+        return [episode for episode in self.episodes.values() if episode.status == "running"]
+
 
 def apply(state: RunState, event: ev.AnyEvent) -> RunState:
     """Apply one event in place and return the state.

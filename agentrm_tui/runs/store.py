@@ -22,6 +22,9 @@ RUNS_VARIABLE = "AGENTRM_RUNS"
 
 _TAIL = 1 << 20
 
+FIRST_WORDS = b'{"type":"run_started"'
+"""Every run file begins so."""
+
 
 class RunReader:
     """Reads a run file, also one that is still being written: each `poll` returns what is new.
@@ -44,6 +47,11 @@ class RunReader:
         if not self._rest:
             return ""
         return f"{self.path}: line {self._lines + 1} is cut off ({len(self._rest)} bytes); it was skipped"
+
+    @property
+    def begins_like_a_run(self) -> bool:
+        """Whether what was read of a first line is the beginning of a run's."""
+        return self._lines == 0 and self._rest.startswith(FIRST_WORDS)
 
     @property
     def events(self) -> int:
@@ -163,7 +171,9 @@ def read_run(path: Path) -> tuple[list[AnyEvent], str]:
     reader = RunReader(path)
     events = reader.poll()
     if not events:
-        raise DataError(f"{path}: not a run file of agentrm-tui: it holds no event")
+        ours = reader.begins_like_a_run
+        what = "a run file that is cut off in its first line" if ours else "not a run file of agentrm-tui"
+        raise DataError(f"{path}: {what}: it holds no event")
     return events, reader.notice
 
 

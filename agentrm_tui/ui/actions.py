@@ -72,7 +72,9 @@ def _replayed(facts: Facts) -> bool:
 ACTIONS: tuple[Action, ...] = (
     Action("pause", "space", "Pause/go", "Pause at the next token, or go on.", _driven, True),
     Action("play", "space", "Play", "Play the recording, or stop.", _replayed, True, "Recording"),
-    Action("step", "n", "Step", "Go on to the next request (propose, score, cut, act), then pause.", _driven, True),
+    Action(
+        "step", "n", "Step", "Go on to the next request (propose, score, act, cut, choose), then pause.", _driven, True
+    ),
     Action("step_environment", "N", "Act", "Go on until the environment has acted, then pause.", _driven, True),
     Action(
         "rewind",
@@ -108,7 +110,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("forward_step", "shift+right", "Step on", "On to the next environment step.", _replayed, True, "Recording"),
     Action("first", "home", "Start", "To the start of the recording.", _replayed, False, "Recording"),
     Action("last", "end", "End", "To the end of the recording.", _replayed, False, "Recording"),
-    Action("slower", "comma", "Slower", "Play slower.", _replayed, True, "Recording"),
+    Action("slower", "comma", "Slower", "Play slower.", _replayed, False, "Recording"),
     Action("faster", "full_stop", "Faster", "Play faster.", _replayed, True, "Recording"),
     Action(
         "previous_episode",

@@ -79,7 +79,7 @@ class AgentRMApp(App[int]):
         self._first_plan, self._first_replay, self._first_attach, self._first_paused = plan, replay, attach, paused
         self._ticking = tick
         self._painted = painted
-        self._links: list[Link] = []
+        self._links: dict[Link, Session | None] = {}
         few_colours = in_terminal and self.console.color_system in ("standard", "windows", None)
         self._choose_theme(PLAIN_THEME if few_colours else DEFAULT_THEME)
 
@@ -148,6 +148,7 @@ class AgentRMApp(App[int]):
         link = await self._start_engine(plan, old.path, True)
         if link is not None:
             session = Session(link.run_path, self.surroundings, follow=True, link=link, plan=plan, going=False)
+            self._note(session)
             await self.switch_screen(self._episode_screen(session))
 
     @work
@@ -166,6 +167,7 @@ class AgentRMApp(App[int]):
         launcher.load_runs()
 
     def _open(self, session: Session) -> None:
+        self._note(session)
         self.push_screen(self._episode_screen(session))
 
     def _episode_screen(self, session: Session) -> EpisodeScreen:
@@ -184,18 +186,24 @@ class AgentRMApp(App[int]):
         except AgentRMError as error:
             self.notify(str(error), severity="error", markup=False, timeout=30)
             return None
-        self._links.append(link)
+        self._links[link] = None
         return link
+
+    def _note(self, session: Session) -> None:
+        """Remember whose engine it is."""
+        if session.link is not None:
+            self._links[session.link] = session
 
     async def _close(self, link: Link) -> None:
         if link in self._links:
-            self._links.remove(link)
-            await asyncio.to_thread(end_engine, link)
+            session = self._links.pop(link)
+            await asyncio.to_thread(end_engine, link, session is not None and session.over)
 
     def close_engines(self) -> None:
         """End every engine that is still there."""
         while self._links:
-            end_engine(self._links.pop())
+            link, session = self._links.popitem()
+            end_engine(link, session is not None and session.over)
 
 
 class RunTail:

@@ -90,6 +90,7 @@ class Facts(NamedTuple):
         live: An engine runs for this run.
         dead: There was an engine and it ended before the run did.
         ended: The episode has ended and the engine waits, so that one can still go back.
+        over: So it is, and no other episode waits to be gone on with.
         unfinished: The run did not come to its end, so an engine could go on with its file.
         selected: A node is selected by the person; `pruned` if it was cut.
         several: There is more than one episode.
@@ -102,6 +103,7 @@ class Facts(NamedTuple):
     paused: bool = False
     finished: bool = False
     ended: bool = False
+    over: bool = False
     unfinished: bool = False
     playing: bool = False
     selected: bool = False
@@ -115,9 +117,9 @@ def waits_at_end(status: Status | None) -> bool:
     return status is not None and status.phase == "paused" and not status.request and status.what == AT_END
 
 
-def end_engine(link: Link) -> None:
-    """End an engine; one that only waits after the last step first writes that the run has finished."""
-    if link.alive and waits_at_end(link.status()):
+def end_engine(link: Link, over: bool) -> None:
+    """End an engine; one that has nothing left to do first writes that the run has finished."""
+    if over and link.alive and waits_at_end(link.status()):
         link.send(Resume())
         link.wait(PATIENCE)
     link.close()
@@ -166,6 +168,12 @@ class Session:
         """Whether the engine ended before its run did."""
         return self.link is not None and not self.link.alive and self.feed.state.finished is None
 
+    @property
+    def over(self) -> bool:
+        """Whether the engine waits after the last step of the last episode: it has nothing left to do."""
+        waits = self.link is not None and self.live and waits_at_end(self.link.status())
+        return waits and not self.feed.state.waiting()
+
     def poll(self) -> Snapshot:
         """Read what is new. Raises `DataError` for a file that is not a run."""
         status = self.link.status() if self.link is not None else None
@@ -195,6 +203,7 @@ class Session:
             paused=self.phase(snapshot.status) in ("paused", "waiting"),
             finished=state.finished is not None,
             ended=waits_at_end(snapshot.status) and self.live,
+            over=self.over,
             unfinished=not self._at_its_end(),
             playing=self.feed.playing,
             selected=node is not None,

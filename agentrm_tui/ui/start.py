@@ -26,16 +26,17 @@ def run_app(
         paused: Start the plan paused.
 
     Raises:
-        DataError: `replay` or `attach` is not a run file.
+        DataError: `replay` or `attach` is not a run file, or `replay` holds no event.
     """
     gc.disable()
     try:
-        from agentrm_tui.runs.store import RunReader
+        from agentrm_tui.runs.store import RunReader, read_run
         from agentrm_tui.ui.app import AgentRMApp, real_surroundings
 
-        for path in (replay, attach):
-            if path is not None:
-                RunReader(path).poll()
+        if replay is not None:
+            read_run(replay)
+        if attach is not None:
+            RunReader(attach).poll()
         app = AgentRMApp(
             real_surroundings(),
             plan=plan,

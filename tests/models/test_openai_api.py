@@ -174,8 +174,8 @@ def test_the_key_is_sent(server: FakeServer, monkeypatch: pytest.MonkeyPatch) ->
         (404, b"not here", UsageError, "was not found: not here. The address usually ends in /v1"),
         (422, b'{"error": "odd\\nlines"}', UsageError, "refuses the request: odd lines"),
         (500, b"", DataError, "failed with status 500: Internal Server Error"),
-        (200, b"<html>", DataError, "is not an OpenAI-compatible server"),
-        (200, b'{"choices": 3}', DataError, "is not an OpenAI-compatible server"),
+        (200, b"<html>", DataError, "an answer that cannot be read: .*Is it an OpenAI-compatible server"),
+        (200, b'{"choices": 3}', DataError, "an answer that cannot be read: .*Is it an OpenAI-compatible server"),
     ],
 )
 def test_failures_are_one_clear_line(

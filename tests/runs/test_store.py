@@ -27,6 +27,7 @@ from agentrm_tui.runs.store import (
     read_run,
     runs_folder,
 )
+from agentrm_tui.ui.start import run_app
 
 LONG = "a thought that is longer than forty characters, and is written once"
 
@@ -118,7 +119,7 @@ def test_a_file_cut_anywhere_opens_or_says_why_not(tmp_path_factory: pytest.Temp
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "holds no event"),
+        (b"", "not a run file of agentrm-tui: it holds no event"),
         (b"hello\n", "line 1: not a run file of agentrm-tui: not JSON"),
         (b"\x00\xff\n", "line 1: not a run file of agentrm-tui"),
         (b"[1]\n", "line 1: not a run file of agentrm-tui"),
@@ -126,6 +127,10 @@ def test_a_file_cut_anywhere_opens_or_says_why_not(tmp_path_factory: pytest.Temp
         (b'{"text":0,"is":"x"}\n', "line 1: not a run file of agentrm-tui: it does not begin with run_started"),
         (b"[" * 100_000 + b"\n", "line 1: not a run file of agentrm-tui: not JSON"),
         (b'{"type":"run_started","version":99}\n', "line 1: written by a newer version"),
+        (
+            b'{"type":"run_started","version":"x"}\n',
+            "its version is not a number",
+        ),
         (b'{"type":"run_started"}\nnonsense\n', "line 2: not JSON"),
         (b'{"type":"run_started"}\n{"type":"dreamt"}\n', "line 2: not an event of this version"),
         (b'{"type":"run_started"}\n{"text":3,"is":"x"}\n', "line 2: texts are missing"),
@@ -144,6 +149,22 @@ def test_what_is_not_a_run_file_is_refused_by_file_and_line(tmp_path: Path, cont
         with pytest.raises(DataError):
             RunWriter(path)
         assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"type":"run_started","run":"a', "a run file that is cut off in its first line: it holds no event"),
+        (b"hello", "not a run file of agentrm-tui: it holds no event"),
+    ],
+)
+def test_a_file_that_ends_in_its_first_line_says_what_it_may_be(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "short.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_run(path)
+    with pytest.raises(DataError, match=message):
+        run_app(replay=path)
 
 
 def test_missing_files_folders_and_foreign_episodes_are_data_errors(tmp_path: Path) -> None:

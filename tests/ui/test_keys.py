@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Select
 
 from agentrm_tui.engine.commands import Command, Fork, Override, Pause, Resume, Rewind, Status, Step, Stop, Unprune
+from agentrm_tui.runs.events import AnyEvent
 from agentrm_tui.ui.actions import ACTIONS
 from agentrm_tui.ui.app import AgentRMApp
 from agentrm_tui.ui.screens.address import AddressScreen
@@ -19,6 +20,7 @@ from agentrm_tui.ui.screens.episode import EpisodeScreen
 from agentrm_tui.ui.screens.help import HelpScreen
 from agentrm_tui.ui.screens.launcher import OTHER, Launcher
 from agentrm_tui.ui.screens.move import MoveScreen
+from agentrm_tui.ui.widgets.budget import Budget
 from agentrm_tui.ui.widgets.candidates import Candidates
 from agentrm_tui.ui.widgets.search_tree import SearchTree
 
@@ -119,6 +121,60 @@ async def test_uncut_and_fork_act_on_the_selected_candidate() -> None:
         await pilot.press("u", "f")
         assert screen.view is not None
         assert link.sent == [Unprune(cut.node, "e0"), Fork(screen.view.tree[cut.node].created, "e0")]
+
+
+AT_END = Status("paused", "episode finished", since=FakeClock().now - 5, episode="e1")
+
+
+def forked_run(ended: bool) -> list[AnyEvent]:
+    """An episode that waits for its fork."""
+    return FakeRun().load().start_episode(0).beam(2, finish=False).start_episode(1).beam(2, finish=ended).events
+
+
+async def test_leaving_asks_while_another_episode_waits() -> None:
+    link = FakeEngineLink(AT_END)
+    app = live_app(link, forked_run(ended=True))
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        assert screen.facts.ended and not screen.facts.over
+        assert "space goes on with the one that waits" in screen.query_one(Budget).render().plain
+        await pilot.press("q")
+        assert isinstance(app.screen, ConfirmScreen)
+        app.screen.dismiss(True)
+        await pilot.pause()
+        await app.workers.wait_for_complete()
+    assert Resume() not in link.sent and Stop() in link.sent
+
+
+async def test_leaving_after_the_last_step_does_not_ask() -> None:
+    link = FakeEngineLink(AT_END)
+    app = live_app(link, FakeRun().load().start_episode(1).beam(2).events)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        assert screen.facts.over
+        await pilot.press("q")
+        await app.workers.wait_for_complete()
+    assert link.sent == [Resume()]
+
+
+async def test_a_step_shows_the_episode_in_which_it_is_taken() -> None:
+    link = FakeEngineLink(msgspec.structs.replace(PAUSED, episode="e1", actions={}))
+    app = live_app(link, forked_run(ended=False))
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        assert screen.view is not None and screen.view.id == "e1"
+        await pilot.press("left_square_bracket")
+        assert screen.view.id == "e0"
+        assert "episode 2/2 · next: propose" in screen.query_one(Budget).render().plain
+        await pilot.press("e")
+        app.screen.query_one(Input).value = "move up"
+        await pilot.press("enter")
+        told = [str(notice.message) for notice in app._notifications]
+        assert told == ["Your move waits until this episode goes on: episode 2/2 goes first."]
+        await pilot.press("n")
+        screen.refresh_run()
+        assert screen.view.id == "e1"
+        assert "episode 2/2" not in screen.query_one(Budget).render().plain
 
 
 async def test_a_typed_move_is_sent_as_a_reply() -> None:
@@ -323,7 +379,7 @@ async def test_an_unfinished_recording_can_be_gone_on_with() -> None:
 
 async def test_episodes_of_a_live_run_can_be_switched() -> None:
     run = FakeRun(tasks=2).load().start_episode(0).beam(3).start_episode(1).beam(2, finish=False)
-    app = live_app(FakeEngineLink(RUNNING), run.events)
+    app = live_app(FakeEngineLink(msgspec.structs.replace(RUNNING, episode="e1")), run.events)
     async with app.run_test(size=(120, 40)) as pilot:
         screen = await opened(pilot)
         assert screen.view is not None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentrm_models.errors import AgentRMError
+from agentrm_models.errors import AgentRMError, on_one_line
 
 if TYPE_CHECKING:
     from agentrm_trainer.workspace import StageName
@@ -116,13 +116,13 @@ def main(arguments: list[str] | None = None) -> None:
         help_text.show()
         sys.exit(2)
     except click.ClickException as error:
-        click.echo(f"agentrm-train: {' '.join(error.format_message().split())}", err=True)
+        click.echo(f"agentrm-train: {on_one_line(error.format_message())}", err=True)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(130)
     except AgentRMError as error:
-        click.echo(f"agentrm-train: {error}", err=True)
+        click.echo(f"agentrm-train: {on_one_line(str(error))}", err=True)
         sys.exit(error.exit_code)
     except OSError as error:
         if error.errno not in _FULL_OR_FORBIDDEN:

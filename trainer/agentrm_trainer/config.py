@@ -195,7 +195,7 @@ class LabelSection(_Section, frozen=True, kw_only=True):
         contrast_samples, contrast_temperature, contrast_tokens: Of the replies at each step.
         expert_share: Share of a target that is what the expert makes of the state, the rest being the mean return.
         expert_discount: Factor for each step the expert needs, in contrasts and in that share.
-        chunk: Tasks in one file of contrasts.
+        chunk: Tasks in one file of contrasts; they are played at once.
         processes: Worker processes that make contrasts.
     """
 

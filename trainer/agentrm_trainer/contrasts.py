@@ -32,9 +32,6 @@ from agentrm_tui.runs.conversations import policy_conversation
 from agentrm_tui.runs.texts import kept_reply
 from agentrm_tui.search.tree import ROOT, Node, Tree
 
-AT_ONCE = 60
-"""Episodes that are played in lock-step: one request to the policy for a step of all of them."""
-
 
 class ContrastJob(NamedTuple):
     """One chunk of tasks: their environments and ids."""
@@ -99,31 +96,31 @@ def contrast_chunk(job: ContrastJob) -> ContrastReport:
     config, section = job.config, job.config.label
     policy = load_policy_once(job.policy, config.device, max(1, config.threads // section.processes))
     decoding = Decoding(section.contrast_temperature, max_tokens=section.contrast_tokens)
+    episodes = [ContrastEpisode(*task, config) for task in job.tasks]
+    try:
+        # In lock-step: one request to the policy for a step of all of them.
+        while running := [episode for episode in episodes if not episode.done]:
+            check_stop_here()
+            requests = [
+                ProposeRequest(
+                    episode.conversation,
+                    section.contrast_samples,
+                    decoding,
+                    NoiseKey(config.seed, episode.task.id, f"contrast/{episode.depth}"),
+                )
+                for episode in running
+            ]
+            for episode, said in zip(running, policy.propose(requests), strict=True):
+                episode.take(said)
+    finally:
+        for episode in episodes:
+            episode.close()
     lines, labels = [], 0
-    for first in range(0, len(job.tasks), AT_ONCE):
-        episodes = [ContrastEpisode(*task, config) for task in job.tasks[first : first + AT_ONCE]]
-        try:
-            while running := [episode for episode in episodes if not episode.done]:
-                check_stop_here()
-                requests = [
-                    ProposeRequest(
-                        episode.conversation,
-                        section.contrast_samples,
-                        decoding,
-                        NoiseKey(config.seed, episode.task.id, f"contrast/{episode.depth}"),
-                    )
-                    for episode in running
-                ]
-                for episode, said in zip(running, policy.propose(requests), strict=True):
-                    episode.take(said)
-        finally:
-            for episode in episodes:
-                episode.close()
-        for tree in (episode.tree() for episode in episodes):
-            found = sum(node.target is not None for node in tree.nodes)
-            if found:
-                labels += found
-                lines.append(msgspec.json.encode(tree) + b"\n")
+    for tree in (episode.tree() for episode in episodes):
+        found = sum(node.target is not None for node in tree.nodes)
+        if found:
+            labels += found
+            lines.append(msgspec.json.encode(tree) + b"\n")
     job.path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(job.path, b"".join(lines))
     return ContrastReport(len(lines), labels)

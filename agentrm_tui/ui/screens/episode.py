@@ -27,14 +27,19 @@ class EpisodeScreen(EpisodePanes):
 
     def action_pause(self) -> None:
         """Pause, or go on: also when a step is still in flight, after which the run would pause by itself."""
-        self.session.send(Resume() if self.facts.paused or not self.session.going else Pause())
+        going = self.facts.paused or not self.session.going
+        if going:
+            self.episode = ""  # what goes on is shown, whichever episode it is
+        self.session.send(Resume() if going else Pause())
 
     def action_step(self) -> None:
-        """Go on to the next request."""
+        """Go on to the next request, and show the episode that makes it."""
+        self.episode = ""
         self.session.send(Step("request"))
 
     def action_step_environment(self) -> None:
-        """Go on until the environment has acted."""
+        """Go on until the environment has acted, and show the episode in which it has."""
+        self.episode = ""
         self.session.send(Step("environment"))
 
     def action_rewind(self) -> None:
@@ -65,7 +70,9 @@ class EpisodeScreen(EpisodePanes):
             if reply is not None:
                 self.session.send(Override(node.id, reply, view.id))
                 self.selected = None
-                if not self.session.going:
+                if first := self.waits_for(view.id):
+                    self.notify(f"Your move waits until this episode goes on: {first} goes first.")
+                elif not self.session.going:
                     self.notify("Your move comes with the next proposal: n steps there, space goes on.")
 
         self.app.push_screen(MoveScreen(node.depth, node.observation or "", valid, proposed), answer)
@@ -172,7 +179,7 @@ class EpisodeScreen(EpisodePanes):
 
     def action_quit(self) -> None:
         """Leave; ask first while the run goes on."""
-        if not self.facts.live or self.facts.finished or self.facts.ended:
+        if not self.facts.live or self.facts.finished or self.facts.over:
             self.post_message(Left())
             return
 

@@ -183,15 +183,26 @@ class EpisodePanes(Screen[None]):
     def _shown_episode(self) -> str:
         if self.session.replay:
             return self.session.feed.shown_episode()
-        current = self.session.feed.state.current
-        return self.episode or (current.id if current is not None else "")
+        state, status = self.session.feed.state, self.snapshot.status if self.snapshot is not None else None
+        if not self.episode and status is not None and status.episode in state.episodes:
+            return status.episode
+        return self.episode or (state.current.id if state.current is not None else "")
+
+    def waits_for(self, episode: str) -> str:
+        """Which episode is driven before this one goes on, in words; empty where it is this one."""
+        status = self.snapshot.status if self.snapshot is not None else None
+        episodes = list(self.session.feed.state.episodes)
+        if status is None or status.episode not in episodes or status.episode == episode:
+            return ""
+        return f"episode {episodes.index(status.episode) + 1}/{len(episodes)}"
 
     def _show_bars(self, snapshot: Snapshot) -> None:
         state = snapshot.state
         self.query_one(TitleBar).show(state, self.view, self.session.replay)
         torn = one_line(self.session.feed.notice)
         notice = one_line(self.view.notices[-1]) if self.view is not None and self.view.notices else torn
-        self.query_one(Budget).show(activity(self.session, snapshot), state.ledger, snapshot.elapsed, notice)
+        driven = self.waits_for(self.view.id) if self.view is not None and self.session.live else ""
+        self.query_one(Budget).show(activity(self.session, snapshot, driven), state.ledger, snapshot.elapsed, notice)
         scrubber = self.query_one(Scrubber)
         if scrubber.display != self.session.replay:
             scrubber.display = self.session.replay

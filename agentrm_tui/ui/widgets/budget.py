@@ -28,6 +28,10 @@ PHASES: dict[str, tuple[str, str, str]] = {
 }
 
 
+REQUESTS = {"prune": "cut", "backpropagate": "back up"}
+"""Requests that people call otherwise."""
+
+
 class Activity(NamedTuple):
     """What the first line says."""
 
@@ -47,8 +51,17 @@ class Budget(Bar):
         self.put(Content("\n").join([_activity_line(activity, notice, width), _ledger_line(ledger, elapsed, width)]))
 
 
-def activity(session: Session, snapshot: Snapshot) -> Activity:
-    """Say what is going on: from the engine's status, or from the file where there is none."""
+def activity(session: Session, snapshot: Snapshot, driven: str = "") -> Activity:
+    """Say what is going on: from the engine's status, or from the file where there is none.
+
+    Args:
+        driven: The episode that this is about, where another one is shown.
+    """
+    found = _activity(session, snapshot)
+    return found._replace(what=f"{driven} · {found.what}") if driven else found
+
+
+def _activity(session: Session, snapshot: Snapshot) -> Activity:
     phase: str = session.phase(snapshot.status)
     status = snapshot.status
     if session.replay:
@@ -60,7 +73,8 @@ def activity(session: Session, snapshot: Snapshot) -> Activity:
         finished = snapshot.state.finished
         return Activity(phase, f"mean score {number(finished.score_mean)}" if finished else "")
     if waits_at_end(status):
-        return Activity("ended", "b goes back · e plays another move · space ends the run")
+        onward = "space goes on with the one that waits" if snapshot.state.waiting() else "space ends the run"
+        return Activity("ended", f"b goes back · e plays another move · {onward}")
     if phase == "failed":
         return Activity(phase, "r starts it again · " + one_line(session.link.exit_notice() if session.link else ""))
     if status is None:
@@ -70,7 +84,9 @@ def activity(session: Session, snapshot: Snapshot) -> Activity:
         return Activity(phase, "e types or picks your move", seconds=snapshot.now - status.since)
     nodes = f" · {len(status.nodes)} nodes" if len(status.nodes) > 1 else ""
     what = one_line(status.what or status.request) or ""
-    upcoming = f"next: {status.request}{nodes}" if phase == "paused" and status.request else what
+    upcoming = (
+        f"next: {REQUESTS.get(status.request, status.request)}{nodes}" if phase == "paused" and status.request else what
+    )
     seconds = snapshot.now - status.since if status.since else None
     return Activity(phase, upcoming if phase == "paused" else what + nodes, status.done, status.total, seconds)
 

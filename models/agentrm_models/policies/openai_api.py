@@ -316,7 +316,8 @@ def _decode(content: bytes, kind: type[Parsed], address: str) -> Parsed:
     try:
         return msgspec.json.decode(content, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{address} is not an OpenAI-compatible server: {str(error)[:120]}") from None
+        cause = f"{address} gave an answer that cannot be read: {str(error)[:120]}"
+        raise DataError(cause, "Is it an OpenAI-compatible server?") from None
 
 
 def _wanted(request: ProposeRequest, replies: dict[int, Candidate]) -> list[int]:
