@@ -73,8 +73,9 @@ def _activity(session: Session, snapshot: Snapshot) -> Activity:
         finished = snapshot.state.finished
         return Activity(phase, f"mean score {number(finished.score_mean)}" if finished else "")
     if waits_at_end(status):
-        onward = "space goes on with the one that waits" if snapshot.state.waiting() else "space ends the run"
-        return Activity("ended", f"b goes back · e plays another move · {onward}")
+        if snapshot.state.waiting():
+            return Activity("ended", "space goes on with the one that waits · b goes back · e plays another move")
+        return Activity("ended", "b goes back · e plays another move · space ends the run")
     if phase == "failed":
         return Activity(phase, "r starts it again · " + one_line(session.link.exit_notice() if session.link else ""))
     if status is None:
