@@ -19,8 +19,8 @@ from peers import batch_size, in_batches
 from subjects import Subject, reward
 
 from agentrm_trainer.config import FitSection
-from agentrm_trainer.fit import regression_loss
 from agentrm_trainer.packed_attention import use_packed_attention
+from agentrm_trainer.reward_loss import regression_loss
 from agentrm_trainer.tree_packing import LabelledIds, batches, cut_tree, pack_pieces
 
 QUESTION = "reward fitting"

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from agentrm_models.chat import ChatEncoder
 from agentrm_models.messages import Conversation
+from agentrm_models.prefix_cache.states import Span
 
 
 class FittedContext(NamedTuple):
@@ -39,6 +40,14 @@ def fit_context(
             continue
         ids, dropped = _shrink(encoder, conversation[:end], goal, dropped, window, reserve, add_generation_prompt)
     return FittedContext(_cut_middle(ids, window, reserve), dropped)
+
+
+def reply_span(encoder: ChatEncoder, conversation: Conversation, length: int) -> Span:
+    """Where the last reply, its end-of-turn token included, lies in a conversation fitted to so many ids."""
+    last = encoder.segments(conversation)[-1]
+    after = len(last.ids) - last.stop
+    stop = max(length - after, 1)
+    return Span(max(stop - (last.stop - last.start), 1), stop)
 
 
 def _shrink(

@@ -108,6 +108,48 @@ def test_foreign_folders_load(family: str, tmp_path: Path) -> None:
     assert reward.traits.prompt == "short"
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neo"])
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_a_likelihood_adds_the_mean_log_probability_of_the_reply(family: str, use_cache: bool) -> None:
+    model = tiny_reward_model(family)
+    encoder, items = ChatEncoder(TOKENIZER), siblings(4) + siblings(2, 5)
+    plain = ExplicitReward(model, TOKENIZER, use_cache=False).score([ScoreGroup(items)])[0]
+    reward = ExplicitReward(model, TOKENIZER, use_cache=use_cache, likelihood=0.5)
+    reward.score([ScoreGroup(items[:2])])
+    found = reward.score([ScoreGroup(items)])[0]
+    expected = []
+    for item, value in zip(items, plain, strict=True):
+        *before, last = encoder.segments(item)
+        ids = torch.tensor([token for segment in (*before, last) for token in segment.ids])
+        with torch.inference_mode():
+            hidden = getattr(model, model.base_model_prefix)(ids[None]).last_hidden_state[0]
+            logs = (hidden @ model.get_input_embeddings().weight.T).log_softmax(-1)
+        start = sum(len(segment.ids) for segment in before)
+        places = range(start + last.start, start + last.stop)
+        expected.append(value + 0.5 * sum(logs[k - 1, ids[k]].item() for k in places) / len(places))
+    assert found == pytest.approx(expected, abs=1e-4)
+    assert max(abs(one - other) for one, other in zip(found, plain, strict=True)) > 0.5
+
+
+def test_a_folder_says_what_a_likelihood_counts(tmp_path: Path) -> None:
+    model = tiny_reward_model()
+    folder = save_model(model, TOKENIZER, tmp_path / "reward")
+    plain = ExplicitReward.load(folder, device="cpu")
+    (folder / "agentrm.json").write_text('{"likelihood": 0.25}')
+    reward = ExplicitReward.load(folder, device="cpu")
+    assert reward.traits.digest != plain.traits.digest
+    group = [ScoreGroup(siblings(3))]
+    alike = ExplicitReward(model, TOKENIZER, likelihood=0.25)
+    assert reward.score(group)[0] == pytest.approx(alike.score(group)[0], abs=1e-4)
+    for wrong in ('"much"', "true", "NaN"):
+        (folder / "agentrm.json").write_text(f'{{"likelihood": {wrong}}}')
+        with pytest.raises(DataError, match="likelihood is"):
+            ExplicitReward.load(folder)
+    model.config.tie_word_embeddings = False
+    with pytest.raises(DataError, match="a likelihood needs"):
+        ExplicitReward(model, TOKENIZER, likelihood=0.25)
+
+
 def test_an_encoder_classifier_scores_through_the_whole_model() -> None:
     from transformers import BertConfig, BertForSequenceClassification
 

@@ -14,7 +14,7 @@ from agentrm_models.policies.base import Decoding, NoiseKey, ProposeRequest
 from agentrm_models.policies.transformers import TransformersPolicy
 from agentrm_models.prefix_cache.backends import choose_backend
 from agentrm_models.prefix_cache.cached import EVICTED_AT_ONCE, CachedBackend
-from agentrm_models.prefix_cache.states import architecture_of
+from agentrm_models.prefix_cache.states import Span, architecture_of
 from agentrm_models.prefix_cache.token_trie import TokenTrie
 from agentrm_models.prefix_cache.uncached import UncachedBackend
 from agentrm_models.rewards.base import ScoreGroup
@@ -32,6 +32,7 @@ def backends(family: str = "llama", reward: bool = False, limit: int = 0) -> tup
     return cached, UncachedBackend(parts)
 
 
+POLICIES = backends()
 MODELS = {family: backends(family, reward=True) for family in ("llama", "qwen2", "gpt2")}
 
 
@@ -60,6 +61,42 @@ def test_cached_scores_equal_uncached_ones_on_random_trees(family: str, seed: in
     for call in range(calls):
         assert_same(cached, plain, tree[call::calls] or tree[:1])
     assert_same(cached, plain, tree)
+
+
+def assert_same_likelihoods(cached: CachedBackend, plain: UncachedBackend, batch: Tree, starts: list[int]) -> None:
+    spans = [Span(min(start, len(ids)), len(ids)) for start, ids in zip(starts, batch, strict=True)]
+    found, expected = cached.outputs_and_likelihoods(batch, spans), plain.outputs_and_likelihoods(batch, spans)
+    assert torch.allclose(found[0], expected[0], atol=1e-4, rtol=0)
+    assert torch.allclose(found[1], expected[1], atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("limit", [0, 150])
+@given(seed=st.integers(0, 10**6), calls=st.integers(1, 3))
+@settings(max_examples=20)
+def test_cached_likelihoods_equal_uncached_ones_whatever_was_read_before(limit: int, seed: int, calls: int) -> None:
+    token = 2 * 2 * 2 * 8 * 4
+    cached, plain = backends(limit=limit * token) if limit else POLICIES
+    draw, tree = random.Random(seed), [ids for ids in random_tree(seed, 8, 30) if ids]
+    cached.outputs(tree[: draw.randint(1, len(tree))][:1])
+    for call in range(calls):
+        batch = tree[call::calls] or tree[:1]
+        for ids in [[ids] for ids in batch] if limit else [batch]:
+            assert_same_likelihoods(cached, plain, ids, [draw.randint(1, 40) for _ in ids])
+
+
+def test_a_likelihood_costs_no_token_where_replies_are_new() -> None:
+    cached, plain = backends()
+    stem, replies = list(range(40)), [[100 + k] * 5 for k in range(6)]
+    grown = [stem + reply for reply in replies]
+    assert_same_likelihoods(cached, plain, grown, [40] * 6)
+    assert cached.computed == 40 + 6 * 5
+    assert_same_likelihoods(cached, plain, [grown[2] + [7, 8, 9], grown[2] + [7, 8, 5]], [46, 46])
+    assert_same_likelihoods(cached, plain, grown, [40] * 6)
+    assert cached.computed == 40 + 6 * 5 + 4
+    assert_same_likelihoods(cached, plain, [[*stem, 250]], [40])
+    assert cached.computed == 40 + 6 * 5 + 4 + 2  # the last token of the stem again: its output is gone
+    assert_same_likelihoods(cached, plain, [stem], [30])
+    assert cached.computed == 40 + 6 * 5 + 4 + 2 + 11
 
 
 def test_each_token_of_a_tree_is_computed_once() -> None:

@@ -283,9 +283,9 @@ def test_the_saved_models_load_and_score(done_pipeline):
     from agentrm_models.messages import Message
     from agentrm_models.rewards.base import ScoreGroup
     from agentrm_models.specs import load_policy, load_reward
-    from agentrm_trainer.fit import score_pieces
     from agentrm_trainer.judged import JudgedGroup
     from agentrm_trainer.reward_data import judged_pieces
+    from agentrm_trainer.reward_loss import judge_pieces
 
     policy = load_policy(str(done_pipeline.folder("export") / "policy"), threads=1)
     reward = load_reward(str(done_pipeline.folder("export") / "reward"), threads=1)
@@ -301,7 +301,10 @@ def test_the_saved_models_load_and_score(done_pipeline):
     ]  # fmt: skip
     model = fit_module.prepare_for_training(fit_module.load_fitted(done_pipeline), "cpu")
     tokenizer = sft_module.load_tokenizer(done_pipeline.folder("sft") / "policy")
-    trained_view = score_pieces(model, judged_pieces(tokenizer, groups, 512), "cpu")
+    likelihood = json.loads((done_pipeline.folder("export") / "reward" / "agentrm.json").read_text())["likelihood"]
+    assert likelihood == 0.3
+    judged = judge_pieces(model, judged_pieces(tokenizer, groups, 512), "cpu")
+    trained_view = [group.rewards(likelihood) for group in judged]
     playing_view = reward.score([ScoreGroup(tuple(item.conversation for item in group.items)) for group in groups])
     for one, other in zip(trained_view, playing_view, strict=True):
         assert one == pytest.approx(other, abs=1e-4)

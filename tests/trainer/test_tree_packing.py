@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agentrm_models.errors import UsageError
 from agentrm_trainer.config import FitSection
-from agentrm_trainer.fit import packed_values, regression_loss
 from agentrm_trainer.packed_attention import use_packed_attention
+from agentrm_trainer.reward_loss import judge_pieces, packed_values, regression_loss
 from agentrm_trainer.tree_packing import LabelledIds, batches, cut_tree, pack_pieces
 
 
@@ -27,6 +28,7 @@ def make_model(attention: bool = True):
         intermediate_size=48,
         max_position_embeddings=512,
         num_labels=1,
+        tie_word_embeddings=True,
         pad_token_id=0,
     )
     model = LlamaForSequenceClassification(config)
@@ -90,6 +92,57 @@ def test_the_error_at_every_token_of_a_reply_equals_that_of_one_row_for_each_sta
     assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
     for (name, one), other in zip(packed_model.named_parameters(), plain_model.parameters(), strict=True):
         assert torch.allclose(one.grad, other.grad, atol=1e-5), name
+
+
+def reply_logs(model: torch.nn.Module, item: LabelledIds) -> torch.Tensor:
+    """Log-probabilities of the words of a reply, from a row of its own."""
+    ids = torch.from_numpy(item.ids).long()
+    hidden = model.model(input_ids=ids[None]).last_hidden_state[0]
+    logs = (hidden[:-1] @ model.model.embed_tokens.weight.T).log_softmax(-1).gather(1, ids[1:, None])[:, 0]
+    return logs[max(len(ids) - item.reply, 1) - 1 : max(len(ids) - item.closing, 1) - 1]
+
+
+def random_replies(seed: int, nodes: int) -> list[LabelledIds]:
+    draw, items = np.random.default_rng(seed), []
+    for item in random_tree(seed, nodes):
+        reply = int(draw.integers(1, 1 + len(item.ids)))
+        items.append(item._replace(reply=reply, closing=int(draw.integers(reply)), best=bool(draw.integers(2))))
+    return items
+
+
+@pytest.mark.parametrize("limit", [10**9, 200])
+def test_the_language_loss_equals_that_of_one_row_for_each_state(limit):
+    items = random_replies(6, 15)
+    packed_model, plain_model = make_model(), make_model(attention=False)
+    packed = pack_pieces(list(cut_tree(items, limit)))
+    loss = regression_loss(packed_model, packed, FitSection(bf16=False, language=0.5), "cpu")
+    loss.backward()
+    logs = torch.cat([reply_logs(plain_model, item) for item in items if item.best])
+    expected = row_loss(plain_model, items) - 0.5 * logs.mean()
+    expected.backward()
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
+    for (name, one), other in zip(packed_model.named_parameters(), plain_model.parameters(), strict=True):
+        assert torch.allclose(one.grad, other.grad, atol=1e-5), name
+
+
+def test_judgements_are_those_of_one_row_for_each_state():
+    items = [item._replace(weight=float(place)) for place, item in enumerate(random_replies(7, 12))]
+    [judged] = judge_pieces(make_model(), list(cut_tree(items, 10**9)), "cpu")
+    plain = make_model(attention=False)
+    logs = [reply_logs(plain, item) for item in items]
+    expected = [log.mean().item() if len(log) else 0.0 for log in logs]
+    assert judged.likelihoods == pytest.approx(expected, abs=1e-5)
+    rewards = [plain(input_ids=torch.from_numpy(item.ids).long()[None]).logits[0, 0].item() for item in items]
+    assert judged.rewards(0.0) == pytest.approx(rewards, abs=1e-5)
+    assert judged.rewards(2.0) == pytest.approx([r + 2 * e for r, e in zip(rewards, expected, strict=True)], abs=1e-5)
+
+
+def test_a_model_with_an_embedding_of_its_own_has_no_language_loss():
+    model = make_model()
+    model.config.tie_word_embeddings = False
+    packed = pack_pieces(list(cut_tree(random_replies(6, 5), 10**9)))
+    with pytest.raises(UsageError, match="no language-model head"):
+        regression_loss(model, packed, FitSection(bf16=False, language=0.5), "cpu")
 
 
 def test_a_tree_costs_its_distinct_tokens():

@@ -96,11 +96,13 @@ class Provenance(NamedTuple):
         prompt: Which instruction the model is to be given.
         environments: What it was trained on.
         card: Text of its model card.
+        likelihood: What a reply's mean log-probability counts in a reward model's reward.
     """
 
     prompt: str
     environments: tuple[str, ...]
     card: str
+    likelihood: float = 0.0
 
 
 def save_model(folder: Path, model: Any, tokenizer: Any, provenance: Provenance, half: bool = True) -> None:
@@ -116,7 +118,9 @@ def save_model(folder: Path, model: Any, tokenizer: Any, provenance: Provenance,
         state.pop("lm_head.weight", None)
     _save_weights(model, state, new, half)
     tokenizer.save_pretrained(new)
-    settings = {"prompt": provenance.prompt, "environments": provenance.environments}
+    settings: dict[str, Any] = {"prompt": provenance.prompt, "environments": provenance.environments}
+    if provenance.likelihood:
+        settings["likelihood"] = provenance.likelihood
     write_atomically(new / "agentrm.json", json.dumps(settings) + "\n")
     write_atomically(new / "README.md", provenance.card)
     replace_folder(new, folder)

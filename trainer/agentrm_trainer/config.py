@@ -231,6 +231,10 @@ class FitSection(_Section, frozen=True, kw_only=True):
         ranking_difference: Smallest difference of the targets of two siblings that are to be ranked.
         every_token: Weight of the error at every token of the judged reply, beside that at its end (Cobbe et al.,
             arXiv 2110.14168); 0 for none.
+        language: Weight of the language-model loss of the best of siblings, which keeps what the model knew (Yang et
+            al., arXiv 2406.10216); 0 for none.
+        likelihoods: Weights of the reply's mean log-probability in the reward, of which dev chooses one (the first
+            where there is no dev); none: the value alone.
         evaluations: How often the model is measured on dev; the best one is kept.
     """
 
@@ -250,6 +254,8 @@ class FitSection(_Section, frozen=True, kw_only=True):
     ranking: Annotated[float, Meta(ge=0)] = 0.0
     ranking_difference: Share = 0.1
     every_token: Annotated[float, Meta(ge=0)] = 0.0
+    language: Annotated[float, Meta(ge=0)] = 0.0
+    likelihoods: tuple[Annotated[float, Meta(ge=0)], ...] = ()
     evaluations: Positive = 8
     checkpoint_minutes: Rate = 3.0
     processes: Positive = 1

@@ -9,8 +9,6 @@ from typing import Any
 
 import msgspec
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from agentrm_models.errors import DataError
 from agentrm_trainer.backbone import (
@@ -20,20 +18,18 @@ from agentrm_trainer.backbone import (
     prepare_for_training,
     save_model,
 )
-from agentrm_trainer.config import FitSection, digest_of
+from agentrm_trainer.config import digest_of
 from agentrm_trainer.judged import JudgedGroup, pair_accuracy
 from agentrm_trainer.labelled_trees import LabelledTree, read_labelled_trees
-from agentrm_trainer.optimisation import Budget, Trainer, autocast, load_checkpoint, save_checkpoint
+from agentrm_trainer.optimisation import Budget, Trainer, load_checkpoint, save_checkpoint
 from agentrm_trainer.processes import Processes
 from agentrm_trainer.progress import Task
 from agentrm_trainer.reports.cards import reward_card
 from agentrm_trainer.reward_data import judged_pieces, tree_pieces
+from agentrm_trainer.reward_loss import Judgements, judge_pieces, regression_loss
 from agentrm_trainer.tokenizer import load_tokenizer
-from agentrm_trainer.tree_packing import PackedTrees, Piece, batches, pack_pieces
+from agentrm_trainer.tree_packing import Piece, batches, pack_pieces
 from agentrm_trainer.workspace import StageFolder, Workspace, read_json
-
-RANKING_SCALE = 0.1
-"""Difference of two rewards at which a ranking pair counts as clearly ordered."""
 
 
 class FitState(msgspec.Struct):
@@ -178,14 +174,14 @@ class FitRun:
     def _evaluate(self) -> None:
         if not self._processes.first:
             return
-        figures = self._dev.measure(self._trainer.model, self._processes.device)
+        figures = self._dev.measure(self._trainer.model, self._processes.device, self._section.likelihoods)
         self._state.evaluations.append({"tokens": self._state.tokens, **figures})
         self._folder.log(evaluation=True, tokens=self._state.tokens, **figures)
         shown = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in figures.items())
         self._workspace.display.say(f"fit: {self._state.tokens / 1e6:.2f}M tokens, dev {shown}")
         if figures["selection"] > self._state.best:
             self._state.best = figures["selection"]
-            self._save_model()
+            self._save_model(figures.get("likelihood", 0.0))
 
     def _save(self) -> None:
         if not self._processes.first:
@@ -204,10 +200,10 @@ class FitRun:
             "evaluations": self._state.evaluations,
         }
 
-    def _save_model(self) -> None:
+    def _save_model(self, likelihood: float) -> None:
         config = self._workspace.config
-        card = reward_card(config, self._figures())
-        provenance = Provenance(self._section.prompt, config.environment_names, card)
+        card = reward_card(config, self._figures(), likelihood)
+        provenance = Provenance(self._section.prompt, config.environment_names, card, likelihood)
         save_model(self._folder.path / "reward", self._trainer.model, self._tokenizer, provenance)
 
     def _finish(self) -> None:
@@ -216,7 +212,7 @@ class FitRun:
         self._save()
         self._log(1.0)
         if self._dev.empty:
-            self._save_model()
+            self._save_model(self._section.likelihoods[0] if self._section.likelihoods else 0.0)
         else:
             self._evaluate()
         self._folder.finish(**self._figures())
@@ -238,12 +234,23 @@ class _DevStates:
         """Whether there is nothing to choose by."""
         return not any(self._groups.values())
 
-    def measure(self, model: Any, device: str) -> dict[str, float]:
-        """Pair accuracies, and the selection score: their mean, weighted by the root of the number of pairs."""
+    def measure(self, model: Any, device: str, likelihoods: Sequence[float] = ()) -> dict[str, float]:
+        """Pair accuracies, and the selection score: their mean, weighted by the root of the number of pairs.
+
+        Args:
+            likelihoods: Weights of a reply's likelihood in the reward; those figures are given whose score is best.
+        """
+        judged = {name: judge_pieces(model, pieces, device) for name, pieces in self._pieces.items()}
+        if not likelihoods:
+            return self._figures(judged, 0.0)
+        found = [{**self._figures(judged, weight), "likelihood": weight} for weight in likelihoods]
+        return max(found, key=lambda figures: figures["selection"])
+
+    def _figures(self, judged: dict[str, list[Judgements]], likelihood: float) -> dict[str, float]:
         figures: dict[str, float] = {}
         total = weights = 0.0
         for name, groups in self._groups.items():
-            values = score_pieces(model, self._pieces[name], device)
+            values = [group.rewards(likelihood) for group in judged[name]]
             found = pair_accuracy(groups, values, 0.1 if name == "siblings" else 0.0)
             if found.pairs:
                 figures[f"{name}_accuracy"], figures[f"{name}_pairs"] = round(found.accuracy, 4), found.pairs
@@ -256,70 +263,6 @@ class _DevStates:
 def _read_groups(path: Path) -> list[JudgedGroup]:
     groups: list[JudgedGroup] = read_json(path, list[JudgedGroup])
     return groups
-
-
-def packed_values(model: Any, packed: PackedTrees, device: str, bf16: bool, places: Tensor | None = None) -> Tensor:
-    """Rewards of the states of a batch, shape (states,), or at these tokens of it, shape (places,); float32."""
-    forest = packed.forest
-    layout = forest._replace(
-        blocks=[type(block)(*(part.to(device) for part in block)) for block in forest.blocks],
-        order=forest.order.to(device),
-    )
-    with autocast(device, bf16):
-        hidden = model.model(
-            input_ids=packed.ids[None].to(device),
-            position_ids=packed.positions[None].to(device),
-            use_cache=False,
-            layout=layout,
-        ).last_hidden_state
-    # The head runs in float32: bfloat16 would leave rewards with three digits.
-    wanted = packed.ends if places is None else places
-    values: Tensor = F.linear(hidden[0, wanted.to(device)].float(), model.score.weight)[:, 0]
-    return values
-
-
-def regression_loss(model: Any, packed: PackedTrees, section: FitSection, device: str, total: float = 0.0) -> Tensor:
-    """Weighted mean squared error, plus that at every token of a reply and the ranking loss where they are asked for.
-
-    The error at every token is how Cobbe et al. (arXiv 2110.14168) train verifiers.
-
-    Args:
-        total: Weight to divide the errors by, where these states are a share of a batch; 0 stands for their own.
-            Ranking pairs are those within the share; their mean counts by the share's part of the weight.
-    """
-    states = len(packed.ends)
-    places = torch.cat([packed.ends, packed.replies]) if section.every_token else packed.ends
-    values, inner = packed_values(model, packed, device, section.bf16, places).tensor_split([states])
-    targets, weights = packed.targets.to(device), packed.weights.to(device)
-    loss = (weights * (values - targets) ** 2).sum() / (total or weights.sum())
-    if section.every_token:
-        owners = packed.owners.to(device)
-        errors = weights[owners] * packed.shares.to(device) * (inner - targets[owners]) ** 2
-        loss = loss + section.every_token * errors.sum() / (total or weights.sum())
-    if section.ranking and len(packed.pairs):
-        better, worse = packed.pairs.to(device).unbind(1)
-        margin = (values[better] - values[worse]) / RANKING_SCALE
-        pair_weights = torch.minimum(weights[better], weights[worse])
-        ranking = (pair_weights * F.softplus(-margin)).sum() / pair_weights.sum() * RANKING_SCALE
-        part = float(weights.sum()) / total if total else 1.0
-        loss = loss + section.ranking * part * ranking
-    return loss
-
-
-def score_pieces(model: Any, pieces: Sequence[Piece], device: str, tokens: int = 8_000) -> list[list[float]]:
-    """Rewards of judged groups, in the order of their items (a piece's weights hold the items' places)."""
-    found: list[list[float]] = []
-    with torch.no_grad():
-        for batch in batches(pieces, tokens, range(len(pieces))):
-            values = packed_values(model, pack_pieces(batch), device, False).tolist()
-            at = 0
-            for piece in batch:
-                row = [0.0] * len(piece.items)
-                for item in piece.items:
-                    row[int(item.weight)] = values[at]
-                    at += 1
-                found.append(row)
-    return found
 
 
 def load_fitted(workspace: Workspace) -> Any:

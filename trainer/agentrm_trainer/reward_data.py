@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agentrm_models.chat import encoder_of
-from agentrm_models.context import fit_context
+from agentrm_models.context import fit_context, reply_span
 from agentrm_models.messages import Conversation
 from agentrm_trainer.judged import JudgedGroup
 from agentrm_trainer.labelled_trees import LabelledTree
 from agentrm_trainer.tree_packing import LabelledIds, Piece, cut_tree
 
 
-def encode_state(tokenizer: Any, conversation: Conversation, context: int) -> np.ndarray[Any, np.dtype[np.int32]]:
+def encode_state(tokenizer: Any, conversation: Conversation, context: int) -> NDArray[np.int32]:
     """Token ids of a state, shortened as in play when the context is full."""
     return np.asarray(fit_context(encoder_of(tokenizer), conversation, context, 0, False).ids, np.int32)
 
@@ -25,31 +26,54 @@ def tree_pieces(tokenizer: Any, trees: Sequence[LabelledTree], context: int, lim
     pieces: list[Piece] = []
     families: dict[tuple[int, int], int] = {}
     for number, tree in enumerate(trees):
-        items = []
+        items, best = [], _best_of_siblings(tree)
         for index, node in enumerate(tree.nodes):
             if node.target is not None:
                 family = families.setdefault((number, node.parent), len(families))
-                conversation = tree.conversation(index)
-                ids = encode_state(tokenizer, conversation, context)
-                reply = min(_reply_tokens(tokenizer, conversation), len(ids))
-                items.append(LabelledIds(ids, node.target, node.weight, family, reply))
+                state = _encoded(tokenizer, tree.conversation(index), context)
+                items.append(
+                    LabelledIds(state.ids, node.target, node.weight, family, state.reply, state.closing, index in best)
+                )
         pieces += cut_tree(items, limit)
     return pieces
 
 
-def _reply_tokens(tokenizer: Any, conversation: Conversation) -> int:
-    """How many tokens of a state are its last reply, the end of the turn and what the template adds included."""
-    last = encoder_of(tokenizer).segments(conversation)[-1]
-    return len(last.ids) - last.start
+def _best_of_siblings(tree: LabelledTree) -> set[int]:
+    """Labelled nodes that none of their siblings exceeds; they have some, and are worth something."""
+    families: dict[int, list[int]] = {}
+    targets: dict[int, float] = {}
+    for index, node in enumerate(tree.nodes):
+        if node.target is not None:
+            families.setdefault(node.parent, []).append(index)
+            targets[index] = node.target
+    found: set[int] = set()
+    for family in families.values():
+        most = max(targets[index] for index in family)
+        if len(family) > 1 and most > 0:
+            found.update(index for index in family if targets[index] == most)
+    return found
+
+
+class _EncodedState(NamedTuple):
+    ids: NDArray[np.int32]
+    reply: int
+    closing: int
+
+
+def _encoded(tokenizer: Any, conversation: Conversation, context: int) -> _EncodedState:
+    """A state's ids, how many of the last are its reply, and how many of these the template puts behind the turn."""
+    ids = encode_state(tokenizer, conversation, context)
+    span = reply_span(encoder_of(tokenizer), conversation, len(ids))
+    return _EncodedState(ids, len(ids) - span.start, len(ids) - span.stop)
 
 
 def judged_pieces(tokenizer: Any, groups: Sequence[JudgedGroup], context: int) -> list[Piece]:
     """Encode groups of judged states, a piece for each group; the weight holds the item's place in its group."""
     pieces: list[Piece] = []
     for group in groups:
-        items = [
-            LabelledIds(encode_state(tokenizer, item.conversation, context), item.worth, float(place), place)
-            for place, item in enumerate(group.items)
-        ]
+        items = []
+        for place, item in enumerate(group.items):
+            state = _encoded(tokenizer, item.conversation, context)
+            items.append(LabelledIds(state.ids, item.worth, float(place), place, state.reply, state.closing))
         pieces += cut_tree(items, 10**9)
     return pieces

@@ -31,6 +31,8 @@ class LabelledIds(NamedTuple):
         ids: Shape (length,), int32; the last token is the one that is judged.
         siblings: Number shared by states that differ in their last action only; unique over the data set.
         reply: How many of the last tokens are the judged reply.
+        closing: How many of these the chat template puts after the end of the turn.
+        best: The reply is as good as the best of at least two siblings, and worth something.
     """
 
     ids: NDArray[np.int32]
@@ -38,6 +40,8 @@ class LabelledIds(NamedTuple):
     weight: float
     siblings: int
     reply: int = 1
+    closing: int = 0
+    best: bool = False
 
 
 class Piece(NamedTuple):
@@ -52,6 +56,22 @@ class Piece(NamedTuple):
     tokens: int
 
 
+class Words(NamedTuple):
+    """The tokens of the judged replies as a language model writes them, shapes (words,).
+
+    Attributes:
+        before: Index of the token before each.
+        ids: The tokens.
+        owners: The state whose reply each is of.
+        shares: One over the number of words of that reply, float32.
+    """
+
+    before: Tensor
+    ids: Tensor
+    owners: Tensor
+    shares: Tensor
+
+
 class PackedTrees(NamedTuple):
     """A batch: one row of tokens, and where its states end.
 
@@ -64,6 +84,8 @@ class PackedTrees(NamedTuple):
         owners: The state that each of these is of, shape (reply tokens,).
         shares: One over the length of that state's reply, shape (reply tokens,), float32.
         pairs: States that are siblings and differ in target, the better one first, shape (pairs, 2).
+        words: The same replies without what the template adds, as predictions.
+        best: Whether a state's reply is among the best of siblings, shape (states,), bool.
     """
 
     ids: Tensor
@@ -76,6 +98,8 @@ class PackedTrees(NamedTuple):
     owners: Tensor
     shares: Tensor
     pairs: Tensor
+    words: Words
+    best: Tensor
 
 
 def cut_tree(items: Sequence[LabelledIds], limit: int) -> Iterator[Piece]:
@@ -118,6 +142,8 @@ def pack_pieces(pieces: Sequence[Piece], least_difference: float = 0.1) -> Packe
     blocks: list[_Block] = []
     ends: list[int] = []
     replies: list[NDArray[np.int64]] = []
+    before_words: list[NDArray[np.int64]] = []
+    words: list[NDArray[np.int32]] = []
     total = 0
     for piece in pieces:
         path, before = np.zeros(0, np.int64), np.zeros(0, np.int32)
@@ -132,9 +158,13 @@ def pack_pieces(pieces: Sequence[Piece], least_difference: float = 0.1) -> Packe
                 total += fresh
             ends.append(int(path[-1]))
             replies.append(path[-item.reply :])
+            start, stop = max(len(path) - item.reply, 1), max(len(path) - item.closing, 1)
+            before_words.append(path[start - 1 : stop - 1])
+            words.append(item.ids[start:stop])
             before = item.ids
     items = [item for piece in pieces for item in piece.items]
-    lengths = torch.tensor([len(reply) for reply in replies])
+    states = torch.arange(len(items))
+    lengths, spoken = (torch.tensor([len(part) for part in parts]) for parts in (replies, words))
     return PackedTrees(
         torch.from_numpy(np.concatenate(ids)).long(),
         torch.from_numpy(np.concatenate(positions)),
@@ -143,9 +173,16 @@ def pack_pieces(pieces: Sequence[Piece], least_difference: float = 0.1) -> Packe
         torch.tensor([item.target for item in items]),
         torch.tensor([item.weight for item in items]),
         torch.from_numpy(np.concatenate(replies)),
-        torch.arange(len(items)).repeat_interleave(lengths),
+        states.repeat_interleave(lengths),
         (1 / lengths).repeat_interleave(lengths),
         _pairs(items, least_difference),
+        Words(
+            torch.from_numpy(np.concatenate(before_words)),
+            torch.from_numpy(np.concatenate(words)).long(),
+            states.repeat_interleave(spoken),
+            (1 / spoken).repeat_interleave(spoken),
+        ),
+        torch.tensor([item.best for item in items]),
     )
 
 

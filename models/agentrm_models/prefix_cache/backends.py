@@ -9,7 +9,7 @@ from agentrm_models.prefix_cache.cached import CachedBackend
 from agentrm_models.prefix_cache.check import difference, tolerance
 from agentrm_models.prefix_cache.layers import Layers, LibraryLayers, check_config
 from agentrm_models.prefix_cache.llama_forward import LlamaLayers
-from agentrm_models.prefix_cache.states import Architecture, Backend, Decoding, Rows
+from agentrm_models.prefix_cache.states import Architecture, Decoding, Rows, ScoringBackend, Span
 from agentrm_models.prefix_cache.tree_attention import UnsupportedAttentionError
 from agentrm_models.prefix_cache.uncached import UncachedBackend
 
@@ -26,12 +26,18 @@ class ClosedBackend:
         """Refuse."""
         raise RuntimeError("the model was closed")
 
+    def outputs_and_likelihoods(
+        self, sequences: Sequence[Sequence[int]], spans: Sequence[Span]
+    ) -> tuple[Tensor, Tensor]:
+        """Refuse."""
+        raise RuntimeError("the model was closed")
+
     def decode(self, prompts: Sequence[Sequence[int]], counts: Rows, limits: Rows) -> Decoding:
         """Refuse."""
         raise RuntimeError("the model was closed")
 
 
-def choose_backend(parts: Architecture, cache_bytes: int, use_cache: bool) -> tuple[Backend, str]:
+def choose_backend(parts: Architecture, cache_bytes: int, use_cache: bool) -> tuple[ScoringBackend, str]:
     """The backend for a model and, where it is not the prefix cache, a line that says why.
 
     Args:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from agentrm_models.prefix_cache.branches import BranchBatch, BranchRow, Fed
 from agentrm_models.prefix_cache.kv_pool import CacheFullError, KVPool
 from agentrm_models.prefix_cache.layers import Layers
+from agentrm_models.prefix_cache.likelihood import Reading, compute_again, mean_log_probability, read, unread
 from agentrm_models.prefix_cache.passes import forward_passes
-from agentrm_models.prefix_cache.states import Architecture, Rows
+from agentrm_models.prefix_cache.states import Architecture, Rows, Span
 from agentrm_models.prefix_cache.token_trie import Slots, TokenTrie, TrieNode
 from agentrm_models.prefix_cache.tree_attention import ExtendPass
 
@@ -35,6 +36,7 @@ class CachedBackend:
 
     def __init__(self, parts: Architecture, layers: Layers, limit_bytes: int) -> None:
         self._head: Any = parts.head
+        self._vocabulary = parts.vocabulary
         self._layers = layers
         self._model = parts.model
         self._device = parts.model.device
@@ -51,6 +53,20 @@ class CachedBackend:
         """
         with self._hold(sequences) as nodes:
             return self.head_of(nodes)
+
+    def outputs_and_likelihoods(
+        self, sequences: Sequence[Sequence[int]], spans: Sequence[Span]
+    ) -> tuple[Tensor, Tensor]:
+        """The same, and for each sequence the mean log-probability of a span of its tokens (sequences,), float32.
+
+        Raises:
+            CacheFullError: As above.
+        """
+        import torch
+
+        with self._hold(sequences, spans) as nodes:
+            found = [mean_log_probability(node, span) for node, span in zip(nodes, spans, strict=True)]
+            return self.head_of(nodes), torch.tensor(found)
 
     def decode(self, prompts: Sequence[Sequence[int]], counts: Rows, limits: Rows) -> CachedDecoding:
         """Start branches after prompts that are computed here as far as they are new."""
@@ -120,8 +136,12 @@ class CachedBackend:
         return self._pool.used
 
     @contextmanager
-    def _hold(self, sequences: Sequence[Sequence[int]]) -> Iterator[list[TrieNode]]:
-        """Compute sequences as far as they are new; their states stay for the length of the block."""
+    def _hold(self, sequences: Sequence[Sequence[int]], spans: Sequence[Span] = ()) -> Iterator[list[TrieNode]]:
+        """Compute sequences as far as they are new; their states stay for the length of the block.
+
+        Args:
+            spans: None, or for each sequence the tokens whose log-probabilities are wanted.
+        """
         nodes: list[TrieNode] = []
         self._beyond_limit = len(sequences) == 1
         try:
@@ -129,7 +149,10 @@ class CachedBackend:
                 node, _ = self._trie.insert(sequence)
                 node.pins += 1
                 nodes.append(node)
-            self._compute(nodes)
+            asked = list(zip(nodes, spans, strict=True)) if spans else []
+            for node, span in asked:
+                compute_again(self._trie, node, span)
+            self._compute(nodes, asked)
             self._beyond_limit = False
             yield nodes
         except BaseException:
@@ -149,7 +172,7 @@ class CachedBackend:
                 raise CacheFullError
         return self._pool.take(count)
 
-    def _compute(self, nodes: list[TrieNode]) -> None:
+    def _compute(self, nodes: list[TrieNode], asked: list[tuple[TrieNode, Span]]) -> None:
         """Compute what is unfinished on the way to these nodes, and the last hidden state of each."""
         for node in nodes:
             if node.hidden is None and node.state == "ready":
@@ -158,6 +181,7 @@ class CachedBackend:
                 node.state = "again"
         found = {id(step): step for node in nodes for step in node.path() if step.state != "ready"}
         wanted = {id(node) for node in nodes}
+        readings = [*{reading[:2]: reading for node, span in asked for reading in unread(node, span)}.values()]
         for groups in forward_passes(list(found.values())):
             order = [node for group in groups for node in group.nodes]
             ids = [token for node in order for token in node.ids]
@@ -165,6 +189,7 @@ class CachedBackend:
             hidden = self._layers.forward(ids, positions, ExtendPass(self._pool, groups, self._model))
             self.computed += len(ids)
             self._finish(order, hidden, wanted)
+            self._read(order, hidden, readings)
 
     def _finish(self, order: list[TrieNode], hidden: Tensor, wanted: set[int]) -> None:
         import torch
@@ -180,6 +205,11 @@ class CachedBackend:
             kept = hidden.index_select(0, torch.tensor(rows, device=hidden.device))
             for node, state in zip(ends, kept.unbind(0), strict=True):
                 node.hidden = state
+
+    def _read(self, order: list[TrieNode], hidden: Tensor, readings: list[Reading]) -> None:
+        if readings:
+            assert self._vocabulary is not None
+            read(order, hidden, readings, self._vocabulary)
 
 
 class _Writing(NamedTuple):

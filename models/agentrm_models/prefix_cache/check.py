@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from agentrm_models.prefix_cache.cached import CachedBackend
-from agentrm_models.prefix_cache.states import Architecture
+from agentrm_models.prefix_cache.states import Architecture, Span
 from agentrm_models.prefix_cache.uncached import UncachedBackend
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ def difference(parts: Architecture, backend: CachedBackend) -> float:
     later = [left, [*left, *text(5)], [*left[:12], *text(6)], [*right, *text(3)], text(11)]
     plain = UncachedBackend(parts)
     pairs = [(backend.outputs(batch), plain.outputs(batch)) for batch in ([left, right], later)]
+    if parts.vocabulary is not None:
+        spans = [Span(5, len(sequence)) for sequence in later]
+        pairs.append((backend.outputs_and_likelihoods(later, spans)[1], plain.outputs_and_likelihoods(later, spans)[1]))
     if pairs[0][0].shape[-1] > 1:
         pairs += _branches(backend, plain, [left, later[3]], text)
     with torch.inference_mode():

@@ -11,6 +11,13 @@ if TYPE_CHECKING:
 Rows: TypeAlias = Sequence[int]
 
 
+class Span(NamedTuple):
+    """Tokens `start` … `stop` - 1 of a sequence; a span begins at 1 at the earliest."""
+
+    start: int
+    stop: int
+
+
 class Architecture(NamedTuple):
     """The parts of a model that the backends call.
 
@@ -20,12 +27,14 @@ class Architecture(NamedTuple):
         head: Hidden states (rows, width) to outputs (rows, vocabulary) or (rows, 1); None where only the whole model
             knows how (encoders with a pooler).
         context_length: Tokens the model can read; 0 where there is no limit.
+        vocabulary: Hidden states (rows, width) to outputs (rows, vocabulary); None where the model has no such head.
     """
 
     model: Any
     backbone: Any
     head: Callable[[Tensor], Tensor] | None
     context_length: int
+    vocabulary: Callable[[Tensor], Tensor] | None = None
 
 
 class Decoding(Protocol):
@@ -62,13 +71,41 @@ class Backend(Protocol):
         ...
 
 
+class ScoringBackend(Backend, Protocol):
+    """What reward models need beyond that."""
+
+    def outputs_and_likelihoods(
+        self, sequences: Sequence[Sequence[int]], spans: Sequence[Span]
+    ) -> tuple[Tensor, Tensor]:
+        """The same, and for each sequence the mean log-probability of a span of its tokens (sequences,), float32."""
+        ...
+
+
 def architecture_of(model: Any) -> Architecture:
     """Find layers and head of a causal language model or sequence classifier."""
     config = model.config.get_text_config() if hasattr(model.config, "get_text_config") else model.config
     length = next((int(n) for name in _LENGTHS if (n := getattr(config, name, None))), 0)
     backbone = getattr(model, model.base_model_prefix, None)
     head = getattr(model, "score", None) or model.get_output_embeddings()
-    return Architecture(model, backbone, head if backbone is not None else None, length)
+    return Architecture(
+        model, backbone, head if backbone is not None else None, length, _vocabulary_head(model, config)
+    )
+
+
+def _vocabulary_head(model: Any, config: Any) -> Callable[[Tensor], Tensor] | None:
+    """The language-model head; a sequence classifier has one where the embedding of its tokens is that head too."""
+    if (head := model.get_output_embeddings()) is not None:
+        found: Callable[[Tensor], Tensor] = head
+        return found
+    if not getattr(config, "tie_word_embeddings", False):
+        return None
+
+    def logits(hidden: Tensor) -> Tensor:
+        import torch
+
+        return torch.nn.functional.linear(hidden, model.get_input_embeddings().weight)
+
+    return logits
 
 
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length")

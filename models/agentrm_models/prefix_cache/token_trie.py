@@ -27,11 +27,12 @@ class TrieNode:
         children: By first token.
         state: `new` until its tokens are computed; `again` when only the last hidden state is missing.
         hidden: The backbone's output after the last token, where it was wanted.
+        logs: Log-probability of each token after those before it; NaN where it was not wanted, None where none was.
         pins: Sequences in use that end here; such nodes are not evicted.
         used: Clock of the last use.
     """
 
-    __slots__ = ("children", "hidden", "ids", "parent", "pins", "slots", "start", "state", "used")
+    __slots__ = ("children", "hidden", "ids", "logs", "parent", "pins", "slots", "start", "state", "used")
 
     def __init__(self, ids: tuple[int, ...], slots: Slots, parent: TrieNode | None, start: int) -> None:
         self.ids = ids
@@ -41,6 +42,7 @@ class TrieNode:
         self.children: dict[int, TrieNode] = {}
         self.state: NodeState = "ready"
         self.hidden: Tensor | None = None
+        self.logs: NDArray[np.float32] | None = None
         self.pins = 0
         self.used = 0
 
@@ -119,6 +121,8 @@ class TokenTrie:
         upper.children[node.ids[at]] = node
         node.parent.children[node.ids[0]] = upper
         node.ids, node.slots, node.parent, node.start = node.ids[at:], node.slots[at:], upper, node.start + at
+        if node.logs is not None:
+            upper.logs, node.logs = node.logs[:at], node.logs[at:]
         return upper
 
     def remove(self, leaf: TrieNode) -> None:

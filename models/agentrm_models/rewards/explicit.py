@@ -1,4 +1,8 @@
-"""Explicit reward models: a sequence classifier with one output, read at the last token of the reply."""
+"""Explicit reward models: a sequence classifier with one output, read at the last token of the reply.
+
+A reward model may add how likely it finds the reply itself, as the language model that it began as: `likelihood` times
+the mean log-probability of the reply's tokens (the length-normalised reward of SimPO, arXiv 2405.14734).
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from agentrm_models.chat import ChatEncoder
-from agentrm_models.context import FittedContext, fit_context
+from agentrm_models.context import FittedContext, fit_context, reply_span
 from agentrm_models.errors import DataError
 from agentrm_models.messages import Conversation, PromptStyle
 from agentrm_models.prefix_cache.backends import ClosedBackend, choose_backend
 from agentrm_models.prefix_cache.ledger import TokenLedger
 from agentrm_models.prefix_cache.loading import digest_of_weights, load_folder
 from agentrm_models.prefix_cache.memory import in_smaller_batches
-from agentrm_models.prefix_cache.states import Backend, architecture_of
+from agentrm_models.prefix_cache.states import ScoringBackend, Span, architecture_of
 from agentrm_models.rewards.base import RewardTraits, ScoreGroup
 from agentrm_models.usage import Progress, ProgressHook, Usage, ignore_progress
 
@@ -37,12 +41,13 @@ class ExplicitReward:
         digest: Identity of the weights; computed where empty.
         cache_bytes: Limit of the prefix cache; 0 takes a share of the memory that is free.
         use_cache: False computes everything anew, for comparison.
+        likelihood: Weight of the mean log-probability of the reply in the reward; 0 leaves it out.
 
     Attributes:
         notice: Says why the prefix cache is not used; empty where it is.
 
     Raises:
-        DataError: The model has more than one output.
+        DataError: The model has more than one output, or a likelihood is wanted and it has no tied embedding.
     """
 
     def __init__(
@@ -55,13 +60,17 @@ class ExplicitReward:
         digest: str = "",
         cache_bytes: int = 0,
         use_cache: bool = True,
+        likelihood: float = 0.0,
     ) -> None:
         label = name or getattr(model, "name_or_path", "") or type(model).__name__
         if model.config.num_labels != 1:
             raise DataError(f"{label}: the reward model has {model.config.num_labels} outputs, one is needed")
         parts = architecture_of(model)
+        if likelihood and (parts.vocabulary is None or parts.head is None):
+            raise DataError(f"{label}: a likelihood needs a decoder whose embedding is its language-model head")
+        self._likelihood = likelihood
         self._encoder = ChatEncoder(tokenizer)
-        self._backend: Backend
+        self._backend: ScoringBackend
         self._backend, self.notice = choose_backend(parts, cache_bytes, use_cache)
         self._ledger = TokenLedger()
         self._totals = Usage()
@@ -94,6 +103,7 @@ class ExplicitReward:
             prompt=found.prompt or "short",
             digest=found.digest,
             cache_bytes=cache_bytes,
+            likelihood=found.likelihood,
         )
 
     @property
@@ -117,7 +127,11 @@ class ExplicitReward:
         started, computed = time.perf_counter(), self._backend.computed
         fitted = [self._fit(item) for group in groups for item in group.items]
         try:
-            values = self._values([context.ids for context in fitted], progress)
+            spans = []
+            if self._likelihood:
+                items = (item for group in groups for item in group.items)
+                spans = [reply_span(self._encoder, *pair) for pair in zip(items, map(_length, fitted), strict=True)]
+            values = self._values([context.ids for context in fitted], spans, progress)
         finally:
             self._totals += Usage(
                 tokens_computed=self._backend.computed - computed,
@@ -140,12 +154,14 @@ class ExplicitReward:
         window = self._traits.context_length
         return fit_context(self._encoder, conversation, window, 0, False)
 
-    def _values(self, sequences: list[list[int]], progress: ProgressHook) -> list[float]:
+    def _values(self, sequences: list[list[int]], spans: list[Span], progress: ProgressHook) -> list[float]:
         values: list[float] = []
         progress(Progress("scoring", 0, len(sequences)))
         for start in range(0, len(sequences), BATCH_SEQUENCES):
             batch = sequences[start : start + BATCH_SEQUENCES]
-            values += [value for row in in_smaller_batches(self._run, batch, _cannot_split, "scoring") for value in row]
+            asked = spans[start : start + BATCH_SEQUENCES] or [Span(1, 1)] * len(batch)
+            pairs = list(zip(batch, asked, strict=True))
+            values += [value for row in in_smaller_batches(self._run, pairs, _cannot_split, "scoring") for value in row]
             for sequence in batch:
                 self._ledger.add(sequence)
             progress(Progress("scoring", len(values), len(sequences)))
@@ -154,10 +170,20 @@ class ExplicitReward:
                 raise DataError(f"{self._traits.name}: the reward model gave {value}", "Its weights are damaged.")
         return values
 
-    def _run(self, sequences: Sequence[list[int]]) -> list[list[float]]:
-        rows: list[list[float]] = self._backend.outputs(sequences).float().reshape(len(sequences), 1).tolist()
+    def _run(self, asked: Sequence[tuple[list[int], Span]]) -> list[list[float]]:
+        sequences = [sequence for sequence, _ in asked]
+        if self._likelihood:
+            outputs, means = self._backend.outputs_and_likelihoods(sequences, [span for _, span in asked])
+            values = outputs.float().cpu().reshape(len(asked)) + self._likelihood * means
+        else:
+            values = self._backend.outputs(sequences).float().reshape(len(asked))
+        rows: list[list[float]] = values[:, None].tolist()
         return rows
 
 
-def _cannot_split(sequence: list[int]) -> None:
+def _cannot_split(asked: tuple[list[int], Span]) -> None:
     return None
+
+
+def _length(context: FittedContext) -> int:
+    return len(context.ids)

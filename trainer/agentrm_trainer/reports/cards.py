@@ -43,7 +43,7 @@ def _backbone(figures: dict[str, Any]) -> str:
     return f"; the backbone of its reward model read on, to {figures['tokens']:,}"
 
 
-def reward_card(config: Config, figures: dict[str, Any]) -> str:
+def reward_card(config: Config, figures: dict[str, Any], likelihood: float = 0.0) -> str:
     """The card of an explicit reward model, written when it is saved; the report stage adds results."""
     label = config.label
     rule = "all acted states, rollouts included" if label.variant == "all" else f"states with N ≥ {label.min_visits}"
@@ -57,10 +57,21 @@ def reward_card(config: Config, figures: dict[str, Any]) -> str:
             "",
             f"- Parameters: {figures['parameters']:,}",
             f"- Labels: {figures['labels']:,} ({rule}) of {figures['trees']:,} trees, mean squared error",
+            *_likelihood(config, likelihood),
             f"- Instruction it was trained with: `{config.fit.prompt}`",
             *_common(config, "fit"),
         ]
     )
+
+
+def _likelihood(config: Config, chosen: float) -> list[str]:
+    if not config.fit.likelihoods:
+        return []
+    tried = ", ".join(f"{weight:g}" for weight in config.fit.likelihoods)
+    return [
+        f"- Reward: the value plus {chosen:g} times the mean log-probability of the reply under the model itself "
+        f"(`likelihood` in `agentrm.json`; chosen on dev of {tried})"
+    ]
 
 
 def _environments(config: Config) -> str:
