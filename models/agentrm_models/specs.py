@@ -242,7 +242,7 @@ def load_policy(
             return OpenAIPolicy(parsed.where)
         case _:
             path = _fetch(parsed, trust_remote_code) if parsed.kind == "hub" else parsed.path
-            if path.suffix.lower() == ".gguf":
+            if path.suffix.lower() == ".gguf" and not path.is_dir():
                 return _llama_cpp(path, spec, device, threads, cache_bytes)
             _check_folder(path, "policy")
             from agentrm_models.policies.transformers import TransformersPolicy
@@ -274,7 +274,7 @@ def load_reward(
 
         return RandomReward(int(parsed.detail or "0"), spec)
     path = _fetch(parsed, trust_remote_code) if parsed.kind == "hub" else parsed.path
-    if path.suffix.lower() == ".gguf":
+    if path.suffix.lower() == ".gguf" and not path.is_dir():
         raise UsageError(
             f"{spec}: a GGUF file cannot be used as a reward model in this version",
             "Give the folder of a Transformers sequence classifier with one output.",

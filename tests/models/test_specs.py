@@ -108,6 +108,14 @@ def test_damaged_safetensors_are_refused(tmp_path: Path) -> None:
         assert "\n" not in str(raised.value)
 
 
+def test_a_folder_whose_name_ends_like_a_gguf_file_is_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "model.gguf"
+    folder.mkdir()
+    for load in (load_policy, load_reward):
+        with pytest.raises(DataError, match=r"model\.gguf holds no model"):
+            load(str(folder))
+
+
 def test_damaged_gguf_files_are_refused(tmp_path: Path) -> None:
     entry = struct.pack("<Q", 4) + b"name" + struct.pack("<IQ", 8, 3) + b"abc"
     lists = struct.pack("<Q", 4) + b"list" + struct.pack("<IIQ", 9, 8, 1) + struct.pack("<Q", 2) + b"ab"

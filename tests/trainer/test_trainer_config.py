@@ -92,6 +92,7 @@ def test_overrides_beat_the_file(write):
         ("environments.4.name=x", "is not a place in a list of 1"),
         ("sft.max_minutes=soon", "--set: sft.max_minutes: expected `float`, got `str`"),
         ("seed.x=1", "has no keys inside"),
+        ("environments=[mze]", "--set: environments.0: expected `object`, got `str`"),
     ],
 )
 def test_wrong_overrides(write, override, expected):

@@ -65,7 +65,10 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
     _refuse_unknown(data, Config, "", place)
     for override in overrides:
         _override(data, override)
-        place.lines[override.partition("=")[0]] = _FROM_COMMAND_LINE
+        key = override.partition("=")[0]
+        for inner in [line for line in place.lines if line.startswith(f"{key}.")]:
+            del place.lines[inner]
+        place.lines[key] = _FROM_COMMAND_LINE
     try:
         return msgspec.convert(data, Config, strict=True)
     except msgspec.ValidationError as error:
