@@ -35,7 +35,7 @@ def cells(settings: Settings) -> list[dict[str, Any]]:
     """Measure the cells of this scale."""
     wanted = settings.choose(
         [("tiny", 2)],
-        [("bundled", 5), ("bundled", 20), ("bundled", 40), ("110M", 5)],
+        [("bundled", 5), ("bundled", 20), ("110M", 5)],
         [*(("bundled", steps) for steps in (5, 10, 20, 40)), ("110M", 5), ("110M", 20), ("0.5B", 5)],
     )
     return [_cell(settings, *given) for given in wanted]

@@ -4,7 +4,7 @@
 
 The default took 20 minutes on two cores that did a little else besides; `--full` all sizes and lengths, hours;
 `--quick` tiny cells, to see that everything runs: its figures mean nothing and no page is written. A peer is stopped
-after 60 seconds (12 by default), and what is carried forward is marked `~`.
+after 60 seconds (8 by default), and what is carried forward is marked `~`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> int:
     """Measure, write the results, and the page where the whole default suite was measured; the exit code."""
     options = _options()
     scale = "full" if options.full else "quick" if options.quick else "default"
-    limits = {"quick": 5.0, "default": 12.0, "full": 60.0}
+    limits = {"quick": 5.0, "default": 8.0, "full": 60.0}
     rounds = {"quick": 1, "default": 3, "full": 3}
     threads = options.threads or len(os.sched_getaffinity(0))
     settings = Settings(scale, rounds[scale], options.limit or limits[scale], threads)
