@@ -32,7 +32,6 @@ TINY: dict[str, Any] = {
         "tokens_per_step": 800,
         "tree_tokens": 400,
         "evaluations": 2,
-        "language": 0.3,
         "likelihoods": [0.3],
     },
     "evaluate": {"max_tokens": 24, "parallel": 4, "chunk": 4, "draws": 200, "beam_width": 2, "beam_samples": 2, "n": 3,

@@ -18,14 +18,13 @@ from agentrm_trainer.fit import FitRun, FitState, fit
 from agentrm_trainer.label import label
 from agentrm_trainer.labelled_trees import LabelledTree, read_labelled_trees
 from agentrm_trainer.optimisation import Budget
-from agentrm_trainer.processes import Processes
 from agentrm_trainer.sft import sft
 from agentrm_trainer.workspace import read_json
 from agentrm_tui.replies import parse_reply
 
 CONTRASTED = {
     "label": {"contrasts": 20, "contrast_samples": 3, "contrast_tokens": 24, "expert_discount": 0.9, "chunk": 8},
-    "fit": {"contrast_share": 0.5, "max_minutes": 5.0, "epochs": 2.0},
+    "fit": {"contrast_share": 0.5, "max_minutes": 5.0, "epochs": 2.0, "language": 0.3},
 }
 
 
@@ -152,15 +151,16 @@ def test_a_share_of_the_targets_is_what_the_expert_makes_of_a_state(workspace, m
     assert compared
 
 
-def test_the_reward_model_learns_contrasts_before_labels(workspace, monkeypatch):
+def test_the_reward_model_learns_contrasts_and_labels_in_turn(workspace, monkeypatch):
     label(workspace)
     learnt: list[bool] = []
     # Each step is a twentieth of the budget, whatever the clock says.
     monkeypatch.setattr(Budget, "share", lambda *used: len(learnt) / 20)
-    plain = FitRun._step
+    plain, best = FitRun._step, []
 
     def spy(run, pieces, share):
-        learnt.append(any(piece is contrast for piece in pieces for contrast in run._contrasts))
+        learnt.append(any(piece is contrast for piece in pieces for contrast in run._contrasts.pieces))
+        best.append(any(item.best for piece in pieces for item in piece.items))
         if len(learnt) == 4:
             workspace.stop()
         plain(run, pieces, share)
@@ -171,13 +171,18 @@ def test_the_reward_model_learns_contrasts_before_labels(workspace, monkeypatch)
     workspace._stop = False
     workspace.resume = True
     fit(workspace)
-    assert learnt[:10] == [True] * 10
-    assert len(learnt) > 11
-    assert not any(learnt[10:])
+    assert learnt == [True, False] * (len(learnt) // 2) + [True] * (len(learnt) % 2)
+    assert len(learnt) > 4
+    assert any(best)
+    assert not any(flag for flag, contrast in zip(best, learnt, strict=True) if not contrast)
     state = read_json(workspace.folder("fit") / "checkpoint" / "state.json", FitState)
-    assert state.labels
-    # A later sitting does not read the contrasts again.
-    assert not FitRun(workspace, workspace.stage("fit", "x"), Processes("cpu"))._contrasts
+    assert state.contrast_steps == sum(learnt)
+    assert state.step == len(learnt)
+
+
+def test_a_language_loss_without_contrasts_is_refused(make_workspace):
+    with pytest.raises(UsageError, match=r"fit.language needs fit.contrast_share"):
+        check_config(make_workspace(fit={"language": 0.5}).config)
 
 
 def test_a_share_without_contrasts_is_refused(make_workspace):

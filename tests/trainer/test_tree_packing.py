@@ -94,11 +94,12 @@ def test_the_error_at_every_token_of_a_reply_equals_that_of_one_row_for_each_sta
         assert torch.allclose(one.grad, other.grad, atol=1e-5), name
 
 
-def reply_logs(model: torch.nn.Module, item: LabelledIds) -> torch.Tensor:
-    """Log-probabilities of the words of a reply, from a row of its own."""
+def reply_logs(model: torch.nn.Module, item: LabelledIds, relative: bool = False) -> torch.Tensor:
+    """Log-probabilities of the words of a reply, from a row of its own; relative ones with the entropies added."""
     ids = torch.from_numpy(item.ids).long()
     hidden = model.model(input_ids=ids[None]).last_hidden_state[0]
-    logs = (hidden[:-1] @ model.model.embed_tokens.weight.T).log_softmax(-1).gather(1, ids[1:, None])[:, 0]
+    predicted = torch.distributions.Categorical(logits=hidden[:-1] @ model.model.embed_tokens.weight.T)
+    logs = predicted.log_prob(ids[1:]) + (predicted.entropy() if relative else 0)
     return logs[max(len(ids) - item.reply, 1) - 1 : max(len(ids) - item.closing, 1) - 1]
 
 
@@ -129,8 +130,8 @@ def test_judgements_are_those_of_one_row_for_each_state():
     items = [item._replace(weight=float(place)) for place, item in enumerate(random_replies(7, 12))]
     [judged] = judge_pieces(make_model(), list(cut_tree(items, 10**9)), "cpu")
     plain = make_model(attention=False)
-    logs = [reply_logs(plain, item) for item in items]
-    expected = [log.mean().item() if len(log) else 0.0 for log in logs]
+    logs = [reply_logs(plain, item, relative=True) for item in items]
+    expected = [log.min().item() if len(log) else 0.0 for log in logs]
     assert judged.likelihoods == pytest.approx(expected, abs=1e-5)
     rewards = [plain(input_ids=torch.from_numpy(item.ids).long()[None]).logits[0, 0].item() for item in items]
     assert judged.rewards(0.0) == pytest.approx(rewards, abs=1e-5)

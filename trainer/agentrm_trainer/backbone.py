@@ -96,7 +96,7 @@ class Provenance(NamedTuple):
         prompt: Which instruction the model is to be given.
         environments: What it was trained on.
         card: Text of its model card.
-        likelihood: What a reply's mean log-probability counts in a reward model's reward.
+        likelihood: What a reply's likelihood counts in a reward model's reward.
     """
 
     prompt: str

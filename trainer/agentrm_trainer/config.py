@@ -226,15 +226,15 @@ class FitSection(_Section, frozen=True, kw_only=True):
         tree_tokens: Larger trees are cut into sub-trees of about this many tokens, which repeat their trunk.
         epochs: Passes over the labels at most.
         max_minutes: Budget in minutes; 0 for none.
-        contrast_share: Share of the minutes in which contrasts are learnt, before the labels.
+        contrast_share: Share of the steps in which contrasts are learnt, in turn with the labels.
         ranking: Weight of the sibling ranking loss; 0 for none.
         ranking_difference: Smallest difference of the targets of two siblings that are to be ranked.
         every_token: Weight of the error at every token of the judged reply, beside that at its end (Cobbe et al.,
             arXiv 2110.14168); 0 for none.
-        language: Weight of the language-model loss of the best of siblings, which keeps what the model knew (Yang et
-            al., arXiv 2406.10216); 0 for none.
-        likelihoods: Weights of the reply's mean log-probability in the reward, of which dev chooses one (the first
-            where there is no dev); none: the value alone.
+        language: Weight of the language-model loss of the best of siblings among the contrasts, which keeps what the
+            model knew (Yang et al., arXiv 2406.10216); 0 for none.
+        likelihoods: Weights of the reply's likelihood in the reward, of which dev chooses one (the first where there
+            is no dev); none: the value alone.
         evaluations: How often the model is measured on dev; the best one is kept.
     """
 

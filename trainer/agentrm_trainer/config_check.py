@@ -23,6 +23,8 @@ def check_config(config: Config) -> None:
         )
     if config.fit.contrast_share and not (config.label.contrasts and config.fit.max_minutes):
         raise UsageError("fit.contrast_share needs label.contrasts and fit.max_minutes", "Set both, or leave it out.")
+    if config.fit.language and not config.fit.contrast_share:
+        raise UsageError("fit.language needs fit.contrast_share", "Its replies are the best of contrasts.")
     for number, section in enumerate(config.environments):
         environment = make_environment(section.name)
         known = environment.traits.levels

@@ -32,20 +32,27 @@ from agentrm_trainer.tree_packing import Piece, batches, pack_pieces
 from agentrm_trainer.workspace import StageFolder, Workspace, read_json
 
 
+class Cursor(msgspec.Struct):
+    """A place in the shuffled batches of some trees."""
+
+    epoch: int = 0
+    batch: int = 0
+
+
 class FitState(msgspec.Struct):
     """Where training stands.
 
     Attributes:
-        labels: Contrasts are learnt, it is the labels' turn.
-        epoch, batch: Place in the shuffled batches of either.
+        labels, contrasts: Places in the batches of either.
+        contrast_steps: Steps on contrasts so far.
         tokens: Packed tokens read.
         next_evaluation: Share of the budget at which dev is measured next.
         best: Best selection score so far.
     """
 
-    labels: bool = False
-    epoch: int = 0
-    batch: int = 0
+    labels: Cursor = msgspec.field(default_factory=Cursor)
+    contrasts: Cursor = msgspec.field(default_factory=Cursor)
+    contrast_steps: int = 0
     step: int = 0
     tokens: int = 0
     loss: float = 0.0
@@ -82,65 +89,57 @@ class FitRun:
         self._state = load_checkpoint(folder.path / "checkpoint", self._trainer, FitState) or FitState()
         trees = read_labelled_trees(workspace.folder("label") / "trees.jsonl")
         self._trees = len(trees)
-        self._pieces = self._encoded(trees)
-        self._contrasts: list[Piece] = []
-        if self._section.contrast_share and not self._state.labels:
+        self._labels = self._source("labels", self._encoded(trees), self._state.labels)
+        self._contrasts: _Source | None = None
+        if self._section.contrast_share:
+            pieces: list[Piece] = []
             for path in sorted((workspace.folder("label") / "contrasts").glob("*.jsonl")):
-                self._contrasts += self._encoded(read_labelled_trees(path))
+                pieces += self._encoded(read_labelled_trees(path), judged=True)
+            self._contrasts = self._source("contrasts", pieces, self._state.contrasts) if pieces else None
         self._budget = Budget(minutes=self._section.max_minutes)
         self._dev = _DevStates(workspace.folder("explore") / "dev", self._tokenizer, self._context)
 
-    def _encoded(self, trees: Sequence[LabelledTree]) -> list[Piece]:
-        return tree_pieces(self._tokenizer, trees, self._context, self._section.tree_tokens)
+    def _encoded(self, trees: Sequence[LabelledTree], judged: bool = False) -> list[Piece]:
+        return tree_pieces(self._tokenizer, trees, self._context, self._section.tree_tokens, judged)
+
+    def _source(self, name: str, pieces: list[Piece], cursor: Cursor) -> _Source:
+        return _Source(f"fit/{name}/{self._workspace.config.seed}", pieces, self._section.tokens_per_step, cursor)
 
     def run(self) -> None:
-        """Train until the budget is used, on contrasts first where asked for; keep the model that is best on dev."""
-        state = self._state
+        """Train until the budget is used, on labels and contrasts in turn; keep the model that is best on dev."""
         with self._workspace.display.task("fit") as task:
-            if self._contrasts:
-                self._train(self._contrasts, self._section.contrast_share, task)
-                self._contrasts = []
-                state.labels, state.epoch, state.batch = True, 0, 0
-            self._train(self._pieces, 1.0, task)
+            self._train(task)
             task.update(1.0)
         self._finish()
 
-    def _train(self, pieces: Sequence[Piece], until: float, task: Task) -> None:
-        """Pass over the pieces until this share of the budget is used."""
+    def _train(self, task: Task) -> None:
         state, last_save = self._state, self._folder.minutes
         while True:
-            plan = list(batches(pieces, self._section.tokens_per_step, self._order(len(pieces))))
-            while state.batch < len(plan):
-                share, stopping = self._processes.agree(self._share(len(plan), until), self._workspace.stopping)
-                if share >= until:
-                    break
-                if stopping:
-                    self._workspace.stop()
-                self._evaluate_if_due(share)
-                self._step(plan[state.batch], share)
-                what = "contrasts, " if until < 1 else ""
-                task.update(share, f"{what}loss {state.loss:.4f}, {state.tokens / 1e6:.2f}M tokens")
-                if self._workspace.stopping or self._folder.minutes - last_save > self._section.checkpoint_minutes:
-                    self._save()
-                    last_save = self._folder.minutes
-                    self._workspace.check_stop()
-            if self._processes.agree(self._share(len(plan), until))[0] >= until:
+            share, stopping = self._processes.agree(self._share(), self._workspace.stopping)
+            if share >= 1:
                 return
-            state.epoch, state.batch = state.epoch + 1, 0
+            if stopping:
+                self._workspace.stop()
+            self._evaluate_if_due(share)
+            self._step(self._next_batch(), share)
+            task.update(share, f"loss {state.loss:.4f}, {state.tokens / 1e6:.2f}M tokens")
+            if self._workspace.stopping or self._folder.minutes - last_save > self._section.checkpoint_minutes:
+                self._save()
+                last_save = self._folder.minutes
+                self._workspace.check_stop()
 
-    def _order(self, count: int) -> list[int]:
-        order = list(range(count))
-        random.Random(f"fit/{self._workspace.config.seed}/{self._state.epoch}").shuffle(order)
-        return order
+    def _next_batch(self) -> list[Piece]:
+        """The next batch of contrasts where they are behind their share of the steps, else of labels."""
+        state = self._state
+        if self._contrasts and state.contrast_steps < self._section.contrast_share * (state.step + 1):
+            state.contrast_steps += 1
+            return self._contrasts.take()
+        return self._labels.take()
 
-    def _share(self, batches_per_epoch: int, until: float) -> float:
+    def _share(self) -> float:
         """The share of the budget that is used; the limit in epochs holds for the labels alone."""
-        if until < 1:
-            return self._budget.share(0, self._folder.minutes, 0)
-        before = self._section.contrast_share
-        epochs = self._state.epoch + self._state.batch / max(1, batches_per_epoch)
-        labels = before + (1 - before) * epochs / self._section.epochs
-        return max(labels, self._budget.share(0, self._folder.minutes, 0) if self._budget.minutes else 0.0)
+        passes = self._labels.passes / self._section.epochs
+        return max(passes, self._budget.share(0, self._folder.minutes, 0) if self._budget.minutes else 0.0)
 
     def _step(self, pieces: Sequence[Piece], share: float) -> None:
         state = self._state
@@ -153,7 +152,6 @@ class FitRun:
             loss = regression_loss(self._trainer.model, own, self._section, self._processes.device, total)
         value = self._trainer.step(loss, share)
         state.step += 1
-        state.batch += 1
         state.tokens += len(packed.ids)
         state.loss = value if state.step == 1 else 0.95 * state.loss + 0.05 * value
         if state.step % 20 == 0:
@@ -193,8 +191,8 @@ class FitRun:
         return {
             "parameters": sum(tensor.numel() for tensor in self._trainer.model.parameters()),
             "trees": self._trees,
-            "labels": sum(len(piece.items) for piece in self._pieces),
-            "packed_tokens": sum(piece.tokens for piece in self._pieces),
+            "labels": sum(len(piece.items) for piece in self._labels.pieces),
+            "packed_tokens": sum(piece.tokens for piece in self._labels.pieces),
             "tokens": self._state.tokens,
             "steps": self._state.step,
             "evaluations": self._state.evaluations,
@@ -216,6 +214,34 @@ class FitRun:
         else:
             self._evaluate()
         self._folder.finish(**self._figures())
+
+
+class _Source:
+    """Pieces in shuffled batches, pass after pass."""
+
+    def __init__(self, seed: str, pieces: list[Piece], tokens: int, cursor: Cursor) -> None:
+        self.pieces = pieces
+        self._seed, self._tokens, self._cursor = seed, tokens, cursor
+        self._plan = self._planned()
+
+    @property
+    def passes(self) -> float:
+        """How often the pieces were read."""
+        return self._cursor.epoch + self._cursor.batch / max(1, len(self._plan))
+
+    def take(self) -> list[Piece]:
+        """The next batch."""
+        batch = self._plan[self._cursor.batch]
+        self._cursor.batch += 1
+        if self._cursor.batch == len(self._plan):
+            self._cursor.epoch, self._cursor.batch = self._cursor.epoch + 1, 0
+            self._plan = self._planned()
+        return batch
+
+    def _planned(self) -> list[list[Piece]]:
+        order = list(range(len(self.pieces)))
+        random.Random(f"{self._seed}/{self._cursor.epoch}").shuffle(order)
+        return list(batches(self.pieces, self._tokens, order))
 
 
 class _DevStates:

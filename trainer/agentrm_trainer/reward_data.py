@@ -21,12 +21,18 @@ def encode_state(tokenizer: Any, conversation: Conversation, context: int) -> ND
     return np.asarray(fit_context(encoder_of(tokenizer), conversation, context, 0, False).ids, np.int32)
 
 
-def tree_pieces(tokenizer: Any, trees: Sequence[LabelledTree], context: int, limit: int) -> list[Piece]:
-    """Encode labelled trees and cut them into pieces of at most `limit` tokens where possible."""
+def tree_pieces(
+    tokenizer: Any, trees: Sequence[LabelledTree], context: int, limit: int, judged: bool = False
+) -> list[Piece]:
+    """Encode labelled trees and cut them into pieces of at most `limit` tokens where possible.
+
+    Args:
+        judged: The targets of siblings say which is best; means of few returns do not.
+    """
     pieces: list[Piece] = []
     families: dict[tuple[int, int], int] = {}
     for number, tree in enumerate(trees):
-        items, best = [], _best_of_siblings(tree)
+        items, best = [], _best_of_siblings(tree) if judged else set()
         for index, node in enumerate(tree.nodes):
             if node.target is not None:
                 family = families.setdefault((number, node.parent), len(families))

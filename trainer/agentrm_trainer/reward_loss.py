@@ -1,7 +1,7 @@
 """What a reward model is fitted to on packed trees, and how it judges them.
 
-The reward of a state is the value head's output at its last token, plus, where it is wanted, a weight times the mean
-log-probability of the reply's tokens (see `agentrm_models.rewards.explicit`).
+The reward of a state is the value head's output at its last token, plus, where it is wanted, a weight times the
+likelihood of the reply (see `agentrm_models.rewards.explicit`).
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def values_at(model: Any, hidden: Tensor, places: Tensor) -> Tensor:
     return values
 
 
-def log_probabilities(model: Any, hidden: Tensor, words: Words, bf16: bool) -> Tensor:
-    """Log-probability of each word, shape (words,), float32.
+def predictions(model: Any, hidden: Tensor, words: Words, bf16: bool) -> tuple[Tensor, Tensor]:
+    """Log-probability of each word, and the entropy of the prediction it is compared with, both (words,), float32.
 
     Raises:
         UsageError: The model has no language-model head: its embedding is not tied.
@@ -61,8 +61,8 @@ def log_probabilities(model: Any, hidden: Tensor, words: Words, bf16: bool) -> T
     rows, row_of = torch.unique(words.before.to(hidden.device), return_inverse=True)
     with autocast(hidden.device.type, bf16):
         outputs = head(hidden[rows])
-    logs: Tensor = outputs.float().log_softmax(-1)[row_of, words.ids.to(hidden.device)]
-    return logs
+    logs = outputs.float().log_softmax(-1)
+    return logs[row_of, words.ids.to(hidden.device)], -(logs.exp() * logs).sum(-1)[row_of]
 
 
 def packed_values(model: Any, packed: PackedTrees, device: str, bf16: bool) -> Tensor:
@@ -100,7 +100,7 @@ def regression_loss(model: Any, packed: PackedTrees, section: FitSection, device
         loss = loss + section.ranking * part * ranking
     if section.language and bool(packed.best.any()):
         chosen = packed.best[packed.words.owners]
-        logs = log_probabilities(model, hidden, Words(*(column[chosen] for column in packed.words)), section.bf16)
+        logs, _ = predictions(model, hidden, Words(*(column[chosen] for column in packed.words)), section.bf16)
         loss = loss - section.language * part * logs.mean()
     return loss
 
@@ -110,7 +110,7 @@ class Judgements(NamedTuple):
 
     Attributes:
         values: Of the value head.
-        likelihoods: Mean log-probabilities of the replies; zeros where the model has no language-model head.
+        likelihoods: Of the replies; zeros where the model has no language-model head.
     """
 
     values: list[float]
@@ -129,7 +129,7 @@ def judge_pieces(model: Any, pieces: Sequence[Piece], device: str, tokens: int =
             packed = pack_pieces(batch)
             hidden = packed_hidden(model, packed, device, False)
             values = values_at(model, hidden, packed.ends).tolist()
-            likelihoods = _mean_logs(model, hidden, packed).tolist()
+            likelihoods = _likelihoods(model, hidden, packed).tolist()
             at = 0
             for piece in batch:
                 rows = sorted(range(len(piece.items)), key=lambda row: piece.items[row].weight)
@@ -138,10 +138,10 @@ def judge_pieces(model: Any, pieces: Sequence[Piece], device: str, tokens: int =
     return found
 
 
-def _mean_logs(model: Any, hidden: Tensor, packed: PackedTrees) -> Tensor:
-    means = hidden.new_zeros(len(packed.ends), dtype=torch.float32)
+def _likelihoods(model: Any, hidden: Tensor, packed: PackedTrees) -> Tensor:
+    least = hidden.new_zeros(len(packed.ends), dtype=torch.float32)
     if architecture_of(model).vocabulary is None:
-        return means
-    words = packed.words
-    logs = log_probabilities(model, hidden, words, False) * words.shares.to(hidden.device)
-    return means.index_add(0, words.owners.to(hidden.device), logs)
+        return least
+    logs, entropies = predictions(model, hidden, packed.words, False)
+    owners = packed.words.owners.to(hidden.device)
+    return least.scatter_reduce(0, owners, logs + entropies, "amin", include_self=False)

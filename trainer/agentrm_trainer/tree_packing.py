@@ -63,13 +63,11 @@ class Words(NamedTuple):
         before: Index of the token before each.
         ids: The tokens.
         owners: The state whose reply each is of.
-        shares: One over the number of words of that reply, float32.
     """
 
     before: Tensor
     ids: Tensor
     owners: Tensor
-    shares: Tensor
 
 
 class PackedTrees(NamedTuple):
@@ -180,7 +178,6 @@ def pack_pieces(pieces: Sequence[Piece], least_difference: float = 0.1) -> Packe
             torch.from_numpy(np.concatenate(before_words)),
             torch.from_numpy(np.concatenate(words)).long(),
             states.repeat_interleave(spoken),
-            (1 / spoken).repeat_interleave(spoken),
         ),
         torch.tensor([item.best for item in items]),
     )

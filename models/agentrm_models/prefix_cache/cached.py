@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from agentrm_models.prefix_cache.branches import BranchBatch, BranchRow, Fed
 from agentrm_models.prefix_cache.kv_pool import CacheFullError, KVPool
 from agentrm_models.prefix_cache.layers import Layers
-from agentrm_models.prefix_cache.likelihood import Reading, compute_again, mean_log_probability, read, unread
+from agentrm_models.prefix_cache.likelihood import Reading, compute_again, least_likelihood, read, unread
 from agentrm_models.prefix_cache.passes import forward_passes
 from agentrm_models.prefix_cache.states import Architecture, Rows, Span
 from agentrm_models.prefix_cache.token_trie import Slots, TokenTrie, TrieNode
@@ -57,7 +57,7 @@ class CachedBackend:
     def outputs_and_likelihoods(
         self, sequences: Sequence[Sequence[int]], spans: Sequence[Span]
     ) -> tuple[Tensor, Tensor]:
-        """The same, and for each sequence the mean log-probability of a span of its tokens (sequences,), float32.
+        """The same, and for each sequence the likelihood of a span of its tokens (sequences,), float32.
 
         Raises:
             CacheFullError: As above.
@@ -65,7 +65,7 @@ class CachedBackend:
         import torch
 
         with self._hold(sequences, spans) as nodes:
-            found = [mean_log_probability(node, span) for node, span in zip(nodes, spans, strict=True)]
+            found = [least_likelihood(node, span) for node, span in zip(nodes, spans, strict=True)]
             return self.head_of(nodes), torch.tensor(found)
 
     def decode(self, prompts: Sequence[Sequence[int]], counts: Rows, limits: Rows) -> CachedDecoding:
@@ -140,7 +140,7 @@ class CachedBackend:
         """Compute sequences as far as they are new; their states stay for the length of the block.
 
         Args:
-            spans: None, or for each sequence the tokens whose log-probabilities are wanted.
+            spans: None, or for each sequence the tokens whose likelihood is wanted.
         """
         nodes: list[TrieNode] = []
         self._beyond_limit = len(sequences) == 1

@@ -1,8 +1,9 @@
-"""How likely a model finds tokens that it has read: their log-probabilities, kept in the trie where they were wanted.
+"""How likely a model finds tokens that it has read, kept in the trie where it was wanted.
 
-The log-probability of a token comes from the output at the token before it. Where that output is gone (only keys and
-values are kept) the token before goes through the layers again; in a search it never is, as a reply and what it follows
-are new in the same pass, or were wanted before.
+A token's log-probability is taken relative to what the model expects of any token there: plus the entropy of its
+prediction, so that 0 is as expected and a guess among many is not held against a token. It comes from the output at
+the token before it. Where that output is gone (only keys and values are kept) the token before goes through the layers
+again; in a search it never is, as a reply and what it follows are new in the same pass, or were wanted before.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ ROWS_AT_ONCE = 512
 
 
 class Reading(NamedTuple):
-    """A token whose log-probability is wanted and not known, and the token before it.
+    """A token whose likelihood is wanted and not known, and the token before it.
 
     Attributes:
         node, offset: Where the token lies.
@@ -37,7 +38,7 @@ class Reading(NamedTuple):
 
 
 def unread(end: TrieNode, span: Span) -> Iterator[Reading]:
-    """The tokens of a span, in the sequence that ends at a node, whose log-probability is not known."""
+    """The tokens of a span, in the sequence that ends at a node, whose likelihood is not known."""
     for node in end.path():
         for offset in range(max(span.start - node.start, 0), min(span.stop, node.end) - node.start):
             if node.logs is not None and not np.isnan(node.logs[offset]):
@@ -83,26 +84,35 @@ def read(
         part = told[begin : begin + ROWS_AT_ONCE]
         rows = torch.tensor([first[id(reading.before)] + reading.row for reading in part], device=hidden.device)
         tokens = torch.tensor([reading.node.ids[reading.offset] for reading in part], device=hidden.device)
-        for reading, value in zip(part, log_probabilities(hidden[rows], tokens, head).tolist(), strict=True):
+        for reading, value in zip(part, relative_likelihoods(hidden[rows], tokens, head).tolist(), strict=True):
             if reading.node.logs is None:
                 reading.node.logs = np.full(len(reading.node.ids), np.nan, np.float32)
             reading.node.logs[reading.offset] = value
 
 
-def log_probabilities(hidden: Tensor, tokens: Tensor, head: Callable[[Tensor], Tensor]) -> Tensor:
-    """Log-probability of each token after the hidden state before it; (rows, width) and (rows,) to (rows,), float32."""
+def relative_likelihoods(hidden: Tensor, tokens: Tensor, head: Callable[[Tensor], Tensor]) -> Tensor:
+    """Log-probability of each token after the hidden state before it, plus the entropy of that prediction, in nats.
+
+    Args:
+        hidden: (rows, width).
+        tokens: (rows,).
+
+    Returns:
+        (rows,), float32.
+    """
     import torch
 
     with torch.inference_mode():
-        return head(hidden).float().log_softmax(-1).gather(1, tokens[:, None])[:, 0]
+        logs = head(hidden).float().log_softmax(-1)
+        return logs.gather(1, tokens[:, None])[:, 0] - (logs.exp() * logs).sum(-1)
 
 
-def mean_log_probability(end: TrieNode, span: Span) -> float:
-    """Mean over the tokens of a span that was read; 0 where it is empty."""
+def least_likelihood(end: TrieNode, span: Span) -> float:
+    """The least over the tokens of a span that was read; 0 where it is empty."""
     found: list[float] = []
     for node in end.path():
         first, stop = max(span.start - node.start, 0), min(span.stop, node.end) - node.start
         if first < stop:
             assert node.logs is not None
             found += node.logs[first:stop].tolist()
-    return float(np.mean(found)) if found else 0.0
+    return min(found, default=0.0)

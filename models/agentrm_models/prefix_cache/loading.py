@@ -17,7 +17,7 @@ Purpose: TypeAlias = Literal["policy", "reward"]
 
 SETTINGS_FILE = "agentrm.json"
 """Optional file of a model folder: `prompt` (`full` or `short`) says which instruction the model was given,
-`environments` what it was trained on, `likelihood` what the log-probability of a reply counts in its reward."""
+`environments` what it was trained on, `likelihood` what the likelihood of a reply counts in its reward."""
 
 
 class LoadedModel(NamedTuple):
@@ -28,7 +28,7 @@ class LoadedModel(NamedTuple):
         tokenizer: Its tokenizer.
         digest: First 16 hex digits of the SHA-256 of the weight files, and of the likelihood where there is one.
         prompt: The instruction it was trained with, or None where the folder does not say.
-        likelihood: Weight of a reply's mean log-probability in the reward; 0 where the folder does not say.
+        likelihood: Weight of a reply's likelihood in the reward; 0 where the folder does not say.
     """
 
     model: Any

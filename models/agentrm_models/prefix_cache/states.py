@@ -77,7 +77,10 @@ class ScoringBackend(Backend, Protocol):
     def outputs_and_likelihoods(
         self, sequences: Sequence[Sequence[int]], spans: Sequence[Span]
     ) -> tuple[Tensor, Tensor]:
-        """The same, and for each sequence the mean log-probability of a span of its tokens (sequences,), float32."""
+        """The same, and for each sequence the likelihood of a span of its tokens (sequences,), float32.
+
+        That is the least, over the span, of a token's log-probability plus the entropy of its prediction; 0 for none.
+        """
         ...
 
 

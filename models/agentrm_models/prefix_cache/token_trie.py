@@ -27,7 +27,7 @@ class TrieNode:
         children: By first token.
         state: `new` until its tokens are computed; `again` when only the last hidden state is missing.
         hidden: The backbone's output after the last token, where it was wanted.
-        logs: Log-probability of each token after those before it; NaN where it was not wanted, None where none was.
+        logs: Likelihood of each token (see `likelihood`); NaN where it was not wanted, None where none was.
         pins: Sequences in use that end here; such nodes are not evicted.
         used: Clock of the last use.
     """

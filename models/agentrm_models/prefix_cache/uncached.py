@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from agentrm_models.prefix_cache.likelihood import log_probabilities
+from agentrm_models.prefix_cache.likelihood import relative_likelihoods
 from agentrm_models.prefix_cache.states import Architecture, Rows, Span
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class UncachedBackend:
     def outputs_and_likelihoods(
         self, sequences: Sequence[Sequence[int]], spans: Sequence[Span]
     ) -> tuple[Tensor, Tensor]:
-        """The same, and for each sequence the mean log-probability of a span of its tokens (sequences,), float32."""
+        """The same, and for each sequence the likelihood of a span of its tokens (sequences,), float32."""
         return self._all(sequences, spans)
 
     def decode(self, prompts: Sequence[Sequence[int]], counts: Rows, limits: Rows) -> UncachedDecoding:
@@ -47,14 +47,14 @@ class UncachedBackend:
 
         order = sorted(range(len(sequences)), key=lambda index: (len(sequences[index]), index))
         rows: list[Tensor | None] = [None] * len(sequences)
-        means = [0.0] * len(sequences)
+        least = [0.0] * len(sequences)
         for batch in self._batches(sequences, order):
             outputs, found = self._batch([sequences[i] for i in batch], [spans[i] for i in batch] if spans else [])
             for index, row in zip(batch, outputs, strict=True):
                 rows[index] = row
-            for index, mean in zip(batch, found, strict=False):
-                means[index] = mean
-        return torch.stack([row for row in rows if row is not None]), torch.tensor(means)
+            for index, value in zip(batch, found, strict=False):
+                least[index] = value
+        return torch.stack([row for row in rows if row is not None]), torch.tensor(least)
 
     def _batches(self, sequences: Sequence[Sequence[int]], order: list[int]) -> list[list[int]]:
         batches: list[list[int]] = []
@@ -78,23 +78,23 @@ class UncachedBackend:
         ids, mask = ids.to(device), mask.to(device)
         last = torch.tensor([len(sequence) - 1 for sequence in sequences], device=device)
         at = torch.arange(len(sequences), device=device)
-        means: list[float] = []
+        least: list[float] = []
         with torch.inference_mode():
             if self._parts.head is None:
                 outputs: Tensor = self._parts.model(input_ids=ids, attention_mask=mask).logits
             else:
                 hidden = self._parts.backbone(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
                 outputs = self._parts.head(hidden[at, last])
-                means = [self._mean(hidden[row], ids[row], span) for row, span in enumerate(spans)]
+                least = [self._least(hidden[row], ids[row], span) for row, span in enumerate(spans)]
         self.computed += ids.numel()
-        return outputs[at, last] if outputs.ndim == 3 else outputs, means
+        return outputs[at, last] if outputs.ndim == 3 else outputs, least
 
-    def _mean(self, hidden: Tensor, ids: Tensor, span: Span) -> float:
+    def _least(self, hidden: Tensor, ids: Tensor, span: Span) -> float:
         assert self._parts.vocabulary is not None
         if span.start >= span.stop:
             return 0.0
         before = hidden[span.start - 1 : span.stop - 1]
-        return float(log_probabilities(before, ids[span.start : span.stop], self._parts.vocabulary).mean())
+        return float(relative_likelihoods(before, ids[span.start : span.stop], self._parts.vocabulary).min())
 
 
 class UncachedDecoding:

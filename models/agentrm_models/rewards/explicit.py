@@ -1,7 +1,7 @@
 """Explicit reward models: a sequence classifier with one output, read at the last token of the reply.
 
 A reward model may add how likely it finds the reply itself, as the language model that it began as: `likelihood` times
-the mean log-probability of the reply's tokens (the length-normalised reward of SimPO, arXiv 2405.14734).
+the relative log-probability of the reply's least likely token (see `prefix_cache.likelihood`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ExplicitReward:
         digest: Identity of the weights; computed where empty.
         cache_bytes: Limit of the prefix cache; 0 takes a share of the memory that is free.
         use_cache: False computes everything anew, for comparison.
-        likelihood: Weight of the mean log-probability of the reply in the reward; 0 leaves it out.
+        likelihood: Weight of the likelihood of the reply in the reward; 0 leaves it out.
 
     Attributes:
         notice: Says why the prefix cache is not used; empty where it is.
@@ -173,8 +173,8 @@ class ExplicitReward:
     def _run(self, asked: Sequence[tuple[list[int], Span]]) -> list[list[float]]:
         sequences = [sequence for sequence, _ in asked]
         if self._likelihood:
-            outputs, means = self._backend.outputs_and_likelihoods(sequences, [span for _, span in asked])
-            values = outputs.float().cpu().reshape(len(asked)) + self._likelihood * means
+            outputs, least = self._backend.outputs_and_likelihoods(sequences, [span for _, span in asked])
+            values = outputs.float().cpu().reshape(len(asked)) + self._likelihood * least
         else:
             values = self._backend.outputs(sequences).float().reshape(len(asked))
         rows: list[list[float]] = values[:, None].tolist()

@@ -69,8 +69,8 @@ def _likelihood(config: Config, chosen: float) -> list[str]:
         return []
     tried = ", ".join(f"{weight:g}" for weight in config.fit.likelihoods)
     return [
-        f"- Reward: the value plus {chosen:g} times the mean log-probability of the reply under the model itself "
-        f"(`likelihood` in `agentrm.json`; chosen on dev of {tried})"
+        f"- Reward: the value plus {chosen:g} times how likely the model finds the reply: the log-probability of its "
+        f"least likely token, relative to what was expected (`likelihood` in `agentrm.json`; dev chose it of {tried})"
     ]
 
 
