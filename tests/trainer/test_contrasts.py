@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+import msgspec
 import pytest
 from fake_ladder import FakeLadder
 
@@ -89,6 +90,23 @@ def test_beside_what_the_policy_does_stands_what_else_it_would_have_done_and_wha
     figures = workspace.done("label").figures["contrasts"]
     assert figures == {"trees": len(trees), "labels": judged}
     assert judged
+
+
+def test_in_a_share_of_the_episodes_the_expert_plays(workspace):
+    task = read_trajectories(workspace.folder("collect") / "train.jsonl")[0].task
+    led = msgspec.structs.replace(workspace.config.label, contrast_expert=1.0)
+    episode = ContrastEpisode("ladder", task, msgspec.structs.replace(workspace.config, label=led))
+    environment = FakeLadder()
+    environment.reset(environment.task(task))
+    while not episode.done:
+        expert = environment.expert()[1]
+        episode.take([Candidate("Action: down", -1.0, 1), Candidate("Action: jump", -1.0, 1)])
+        result = played(environment, expert)
+        assert parse_reply(episode.conversation[-2].content).action == expert
+        assert episode.conversation[-1].content == result.text
+    assert result.outcome == 1
+    tree = episode.tree()
+    assert tree.conversation(len(tree.nodes) - 1)[:-1] == episode.conversation[:-2]
 
 
 def test_chunks_that_are_there_are_not_made_again(workspace, monkeypatch):

@@ -192,6 +192,7 @@ class LabelSection(_Section, frozen=True, kw_only=True):
         merge_states: Nodes of equal environment state and depth share their returns (arXiv 2603.18859).
         contrasts: Collected tasks that the policy plays while each action it would take is judged by the expert; 0
             for none.
+        contrast_expert: Share of these in which the expert plays, not the policy.
         contrast_samples, contrast_temperature, contrast_tokens: Of the replies at each step.
         expert_share: Share of a target that is what the expert makes of the state, the rest being the mean return.
         expert_discount: Factor for each step the expert needs, in contrasts and in that share.
@@ -205,6 +206,7 @@ class LabelSection(_Section, frozen=True, kw_only=True):
     discount: Annotated[float, Meta(gt=0, le=1)] = 1.0
     merge_states: bool = False
     contrasts: Count = 0
+    contrast_expert: Share = 0.0
     contrast_samples: Positive = 5
     contrast_temperature: Rate = 0.8
     contrast_tokens: Positive = 64

@@ -1,9 +1,10 @@
-"""Contrasts: trajectories of the policy with, beside each of its actions, others it would have taken and the expert's.
+"""Contrasts: trajectories with, beside each action, others that the policy would have taken and the expert's.
 
 Each action is worth what the expert still reaches after it. So a reward model sees many of the policy's own mistakes,
 in the states into which they lead and each beside what would have been better, with targets that have no noise, before
 it meets the mean returns of the search, which are noisy and few. As in DAgger (arXiv 1011.0686) the policy chooses the
-states and the expert judges, but it is asked for values instead of actions.
+states, or in a share of the trajectories the expert does, and the expert judges, but it is asked for values instead of
+actions.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def _jobs(workspace: Workspace, folder: Path) -> Iterator[ContrastJob]:
 
 
 def contrast_chunk(job: ContrastJob) -> ContrastReport:
-    """Play a chunk's tasks with the policy and judge what it says, and what the expert says, at each step."""
+    """Play a chunk's tasks and judge what the policy says, and what the expert says, at each step."""
     config, section = job.config, job.config.label
     policy = load_policy_once(job.policy, config.device, max(1, config.threads // section.processes))
     decoding = Decoding(section.contrast_temperature, max_tokens=section.contrast_tokens)
@@ -127,7 +128,7 @@ def contrast_chunk(job: ContrastJob) -> ContrastReport:
 
 
 class ContrastEpisode:
-    """One episode of the policy in which every action that somebody would take is judged.
+    """One episode of the policy or the expert in which every action that somebody would take is judged.
 
     Attributes:
         task: What is played.
@@ -140,6 +141,8 @@ class ContrastEpisode:
         self._section = config.label
         self.task = self._environment.task(task)
         observation = self._environment.reset(self.task)
+        draw = random.Random(f"contrast/{config.seed}/{environment}/{task}").random()
+        self._expert_plays = draw < self._section.contrast_expert
         self._opening = _opening(self._environment, self.task, observation, config.sft.prompt)
         self._reward_opening = _opening(self._environment, self.task, observation, config.fit.prompt)
         self._turns: list[Message] = []
@@ -154,7 +157,7 @@ class ContrastEpisode:
         return (*self._opening, *self._turns)
 
     def take(self, said: Sequence[Candidate]) -> None:
-        """Judge what the policy said and what the expert says; then take the first of the policy's actions."""
+        """Judge what the policy said and what the expert says; then take the first of the player's actions."""
         replies: dict[str, str] = {}
         for candidate in said:
             reply = kept_reply(candidate.text)
@@ -163,8 +166,9 @@ class ContrastEpisode:
         thought, action = self._environment.expert()
         if action:
             replies.setdefault(action, format_reply(thought, action))
+            chosen = action if self._expert_plays else chosen
         self.depth += 1
-        above, self._parent = self._parent, len(self._nodes)
+        above, self._parent = self._parent, len(self._nodes) + list(replies).index(chosen)
         judged = len(replies) > 1
         before = self._environment.snapshot()
         for tried, reply in replies.items():
