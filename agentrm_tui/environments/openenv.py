@@ -37,8 +37,10 @@ CLOSING_SECONDS = 2.0
 """How long the end of a session is waited for."""
 
 _IDLE_MESSAGES = 100
-_DEEPEST = 8
 """Messages of other kinds that are passed over before an answer."""
+
+_DEEPEST = 8
+"""References and alternatives inside each other that a field's schema is followed through."""
 
 
 def _is_observation(message: Mapping[str, Any]) -> bool:

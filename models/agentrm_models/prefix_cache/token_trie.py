@@ -25,7 +25,7 @@ class TrieNode:
         ids, slots: The tokens and their slots; equally long.
         start: Position of the first token in its sequence.
         children: By first token.
-        state: `new` until its tokens are computed; `again` when only the last hidden state is missing.
+        state: `new` until its tokens are computed; `again` when outputs are missing that only a new pass gives.
         hidden: The backbone's output after the last token, where it was wanted.
         logs: Likelihood of each token (see `likelihood`); NaN where it was not wanted, None where none was.
         pins: Sequences in use that end here; such nodes are not evicted.
