@@ -30,7 +30,8 @@ from random import Random
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from agentrm_models.errors import DataError, UsageError
-from agentrm_models.prefix_cache.loading import SETTINGS_FILE, load_folder
+from agentrm_models.folder_settings import read_settings
+from agentrm_models.prefix_cache.loading import load_folder
 from agentrm_models.weight_files import check_safetensors
 
 GGUFType: TypeAlias = Literal["f32", "f16", "bf16"]
@@ -188,7 +189,7 @@ class _Source:
         self.tokenizer = _read_json(folder / "tokenizer.json")
         self.tokenizer_config = _read_optional(folder / "tokenizer_config.json")
         self.generation = _read_optional(folder / "generation_config.json")
-        self.prompt = str(_read_optional(folder / SETTINGS_FILE).get("prompt", ""))
+        self.prompt = read_settings(folder).prompt or ""
         self.weights = sorted(folder.glob("*.safetensors"))
         if not self.weights:
             raise DataError(f"{folder} holds no .safetensors weights")

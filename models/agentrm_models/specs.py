@@ -11,16 +11,19 @@
 | `scripted[:FILE]` | a seeded player without a model, or replies from a file | `scripted`: noise |
 | `expert` | the environment's own expert | – |
 | `random[:SEED]` | – | noise in [0, 1), the baseline of every table |
+| `implicit:POLICY,REFERENCE[,AGGREGATE]` | – | log-ratio of two language models; AGGREGATE: sum, mean, min or last |
+| `judge:POLICY` | – | a language model orders the attempts |
 """
 
 from __future__ import annotations
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast, get_args
 
 from agentrm_models.bundled import BundledModel, ModelRole, bundled_models, model_role
 from agentrm_models.errors import DataError, UsageError
+from agentrm_models.folder_settings import Aggregate
 from agentrm_models.typed_path import typed_path
 from agentrm_models.weight_files import check_gguf, check_safetensors
 
@@ -29,10 +32,10 @@ if TYPE_CHECKING:
     from agentrm_models.rewards.base import RewardModel
 
 SpecKind: TypeAlias = Literal[
-    "bundled", "folder", "gguf", "hub", "server", "human", "scripted", "script", "expert", "random"
+    "bundled", "folder", "gguf", "hub", "server", "human", "scripted", "script", "expert", "random", "implicit", "judge"
 ]
 
-_PLANNED = ("judge", "implicit")
+_AGGREGATES = get_args(Aggregate)
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 """What is fetched of a hub repository: never pickled weights, never code unless it is asked for."""
 
@@ -45,7 +48,8 @@ class Spec(NamedTuple):
         name: As it was written; shown on screen and stored in run files.
         path: Folder or file, where there is one.
         where: Repository of the hub, or address of the server.
-        detail: File in a hub repository, or the seed of a random reward.
+        detail: File in a hub repository, the seed of a random reward, or what an implicit one makes of its steps.
+        parts: The models that an implicit reward or a judge is made of.
     """
 
     kind: SpecKind
@@ -53,6 +57,7 @@ class Spec(NamedTuple):
     path: Path = Path()
     where: str = ""
     detail: str = ""
+    parts: tuple[Spec, ...] = ()
 
 
 def policy_kinds() -> tuple[str, ...]:
@@ -71,7 +76,15 @@ def policy_kinds() -> tuple[str, ...]:
 
 def reward_kinds() -> tuple[str, ...]:
     """How reward models can be named, for help texts."""
-    return ("bundled:NAME", "FOLDER", "hf:ORG/REPO", "random[:SEED]", "scripted")
+    return (
+        "bundled:NAME",
+        "FOLDER",
+        "hf:ORG/REPO",
+        "implicit:POLICY,REFERENCE[,AGGREGATE]",
+        "judge:POLICY",
+        "random[:SEED]",
+        "scripted",
+    )
 
 
 def list_models() -> list[BundledModel]:
@@ -104,11 +117,12 @@ def parse_spec(spec: str, role: ModelRole) -> Spec:
             return Spec("bundled", spec, path=_bundled(spec, rest, role).folder)
         case "hf" if colon:
             return _hub(spec, rest)
-        case _ if head in _PLANNED:
-            raise UsageError(
-                f"{spec[:80]!r}: {head} reward models are not available in this version",
-                f"Use one of: {', '.join(reward_kinds())}.",
-            )
+        case "implicit" if role == "reward":
+            return _implicit(spec, rest)
+        case "judge" if role == "reward":
+            return _judge(spec, rest)
+        case "implicit" | "judge" if colon:
+            raise UsageError(f"{spec[:80]!r} is a reward model, not a policy", "Give it with --reward.")
         case _:
             return _local(spec, role)
 
@@ -117,6 +131,31 @@ def _random(spec: str, seed: str, given: bool) -> Spec:
     if given and not seed.removeprefix("-").isdecimal():
         raise UsageError(f"{spec[:80]!r}: the seed must be a whole number", "For example random:7.")
     return Spec("random", spec, detail=seed or "0")
+
+
+def _implicit(spec: str, rest: str) -> Spec:
+    names = rest.split(",")
+    aggregate = names.pop().strip() if len(names) > 2 else ""
+    if len(names) != 2 or not all(names) or aggregate not in ("", *_AGGREGATES):
+        raise UsageError(
+            f"{spec[:80]!r} does not name two models",
+            f"Write implicit:POLICY,REFERENCE, and one of {', '.join(_AGGREGATES)} behind a further comma if you like.",
+        )
+    parts = tuple(parse_spec(name.strip(), "policy") for name in names)
+    for part in parts:
+        if part.kind not in ("bundled", "folder", "hub") or part.detail:
+            raise UsageError(
+                f"{part.name[:80]!r} does not tell how likely a reply is",
+                "An implicit reward takes folders, bundled policies and hub names of Transformers models.",
+            )
+    return Spec("implicit", spec, detail=aggregate, parts=parts)
+
+
+def _judge(spec: str, rest: str) -> Spec:
+    part = parse_spec(rest, "policy")
+    if part.kind not in ("bundled", "folder", "gguf", "hub", "server"):
+        raise UsageError(f"{spec[:80]!r}: {part.name} cannot judge", "A judge is a chat model or a server of one.")
+    return Spec("judge", spec, parts=(part,))
 
 
 def _bundled(spec: str, name: str, role: ModelRole) -> BundledModel:
@@ -200,6 +239,11 @@ def describe_spec(spec: str, role: ModelRole = "policy") -> str:
             return "a seeded player without a model: half expert, half random valid actions"
         case "scripted" | "random":
             return "random scores: a baseline, knows nothing"
+        case "implicit":
+            policy, reference = parsed.parts
+            return f"how much likelier than {reference.name} {policy.name} finds the replies"
+        case "judge":
+            return f"{parsed.parts[0].name} as a judge, which orders the attempts"
 
 
 def load_policy(
@@ -273,6 +317,19 @@ def load_reward(
         from agentrm_models.rewards.scripted import RandomReward
 
         return RandomReward(int(parsed.detail or "0"), spec)
+    if parsed.kind == "judge":
+        from agentrm_models.rewards.judge import JudgeReward
+
+        policy = load_policy(
+            parsed.parts[0].name,
+            device=device,
+            threads=threads,
+            cache_bytes=cache_bytes,
+            trust_remote_code=trust_remote_code,
+        )
+        return JudgeReward(policy, spec)
+    if parsed.kind == "implicit":
+        return _load_implicit(parsed, device, threads, cache_bytes, trust_remote_code)
     path = _fetch(parsed, trust_remote_code) if parsed.kind == "hub" else parsed.path
     if path.suffix.lower() == ".gguf" and not path.is_dir():
         raise UsageError(
@@ -284,6 +341,24 @@ def load_reward(
 
     return ExplicitReward.load(
         path, name=spec, device=device, threads=threads, cache_bytes=cache_bytes, trust_remote_code=trust_remote_code
+    )
+
+
+def _load_implicit(parsed: Spec, device: str, threads: int, cache_bytes: int, trust_remote_code: bool) -> RewardModel:
+    folders = [_fetch(part, trust_remote_code) if part.kind == "hub" else part.path for part in parsed.parts]
+    for folder in folders:
+        _check_folder(folder, "policy")
+    from agentrm_models.rewards.implicit import ImplicitReward
+
+    return ImplicitReward.load(
+        folders[0],
+        folders[1],
+        name=parsed.name,
+        aggregate=cast("Aggregate | None", parsed.detail or None),
+        device=device,
+        threads=threads,
+        cache_bytes=cache_bytes,
+        trust_remote_code=trust_remote_code,
     )
 
 

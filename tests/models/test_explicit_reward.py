@@ -11,8 +11,11 @@ from tiny_models import save_model, tiny_policy_model, tiny_reward_model, tiny_t
 from agentrm_models.chat import ChatEncoder
 from agentrm_models.errors import DataError, MemoryExhaustedError, UsageError
 from agentrm_models.messages import Conversation, Message
+from agentrm_models.prefix_cache.likelihood import least_likelihood
 from agentrm_models.rewards.base import ScoreGroup
 from agentrm_models.rewards.explicit import ExplicitReward
+from agentrm_models.rewards.reader import Reader
+from agentrm_models.usage import ignore_progress
 
 TOKENIZER = tiny_tokenizer()
 FAMILIES = ("llama", "qwen2", "gpt2", "gpt_neo", "mistral")
@@ -143,11 +146,37 @@ def test_a_folder_says_what_a_likelihood_counts(tmp_path: Path) -> None:
     assert reward.score(group)[0] == pytest.approx(alike.score(group)[0], abs=1e-4)
     for wrong in ('"much"', "true", "NaN"):
         (folder / "agentrm.json").write_text(f'{{"likelihood": {wrong}}}')
-        with pytest.raises(DataError, match="likelihood is"):
+        with pytest.raises(DataError, match=r"agentrm\.json: .*likelihood|agentrm\.json: JSON is malformed"):
             ExplicitReward.load(folder)
     model.config.tie_word_embeddings = False
     with pytest.raises(DataError, match="a likelihood needs"):
         ExplicitReward(model, TOKENIZER, likelihood=0.25)
+
+
+def test_a_second_model_may_tell_the_likelihood(tmp_path: Path) -> None:
+    folder = save_model(tiny_reward_model("gpt2", seed=3), TOKENIZER, tmp_path / "reward")
+    language = save_model(tiny_policy_model("llama", seed=4), TOKENIZER, folder / "language")
+    items = siblings(4) + siblings(2, 5)
+    plain = ExplicitReward.load(folder, device="cpu").score([ScoreGroup(items)])[0]
+    (folder / "agentrm.json").write_text('{"likelihood": 0.25, "likelihood_model": "language"}')
+    reward = ExplicitReward.load(folder, device="cpu")
+    found = reward.score([ScoreGroup(items[:3]), ScoreGroup(items[3:])])
+    spoken = Reader(tiny_policy_model("llama", seed=4), TOKENIZER, 0, False).logs(items, ignore_progress)
+    expected = [value + 0.25 * least_likelihood(logs) for value, logs in zip(plain, spoken, strict=True)]
+    assert [value for group in found for value in group] == pytest.approx(expected, abs=1e-3)
+    assert max(abs(one - other) for one, other in zip(plain, expected, strict=True)) > 0.05
+    assert reward.usage.tokens_computed == reward.usage.tokens_unique
+    assert reward.usage.requests == 1
+    digest = reward.traits.digest
+    save_model(tiny_policy_model("llama", seed=5), TOKENIZER, language)
+    assert ExplicitReward.load(folder, device="cpu").traits.digest != digest
+    for wrong in ("../policy", "language/..", ".hidden"):
+        (folder / "agentrm.json").write_text(json.dumps({"likelihood": 0.25, "likelihood_model": wrong}))
+        with pytest.raises(DataError, match=r"agentrm\.json"):
+            ExplicitReward.load(folder)
+    (folder / "agentrm.json").write_text('{"likelihood": 0.25, "likelihood_model": "elsewhere"}')
+    with pytest.raises(DataError, match="elsewhere: there is no such model folder"):
+        ExplicitReward.load(folder)
 
 
 def test_an_encoder_classifier_scores_through_the_whole_model() -> None:
@@ -193,9 +222,9 @@ class FakeShortMemory:
 def test_out_of_memory_halves_the_batch_and_at_last_says_so() -> None:
     reward = ExplicitReward(tiny_reward_model(), TOKENIZER, use_cache=False)
     items = siblings(5)
-    reward._backend = FakeShortMemory(2)  # type: ignore[assignment]
+    reward._reader._backend = FakeShortMemory(2)  # type: ignore[assignment]
     lengths = [float(len(ChatEncoder(TOKENIZER).ids(item))) for item in items]
     assert reward.score([ScoreGroup(items)]) == [lengths]
-    reward._backend = FakeShortMemory(0)  # type: ignore[assignment]
+    reward._reader._backend = FakeShortMemory(0)  # type: ignore[assignment]
     with pytest.raises(MemoryExhaustedError, match="even for one sequence"):
         reward.score([ScoreGroup(items)])

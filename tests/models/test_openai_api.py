@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import msgspec
 import pytest
+from fake_openai import FakeServer, fake_server
 
 from agentrm_models.errors import AgentRMError, DataError, InterruptedRun, UsageError
 from agentrm_models.messages import Message
@@ -20,78 +18,12 @@ from agentrm_models.specs import load_policy
 from agentrm_models.usage import Progress
 
 
-class FakeServer(ThreadingHTTPServer):
-    """Answers with the seed and the number of the choice; its manners are attributes."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), FakeHandler)
-        self.models: list[dict[str, Any]] = [{"id": "small", "max_model_len": 4096}]
-        self.asked: list[dict[str, Any]] = []
-        self.keys: list[str | None] = []
-        self.knows_n = True
-        self.knows_logprobs = True
-        self.longest = 100
-        self.failure: tuple[int, bytes] | None = None
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
-
-class FakeHandler(BaseHTTPRequestHandler):
-    server: FakeServer
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-    def answer(self, code: int, content: bytes) -> None:
-        self.send_response(code)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def do_GET(self) -> None:
-        self.server.keys.append(self.headers.get("Authorization"))
-        if self.server.failure:
-            return self.answer(*self.server.failure)
-        return self.answer(200, json.dumps({"object": "list", "data": self.server.models}).encode())
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.asked.append(body)
-        if self.server.failure:
-            return self.answer(*self.server.failure)
-        if body.get("logprobs") and not self.server.knows_logprobs:
-            return self.refuse("logprobs are not supported")
-        if len(body["messages"]) > self.server.longest:
-            return self.refuse("This model's maximum context length is 5 messages")
-        choices = []
-        for index in range(body.get("n", 1) if self.server.knows_n else 1):
-            text = f"Thought: t\nAction: {body['seed'] + index}"
-            choice: dict[str, Any] = {"index": index, "message": {"role": "assistant", "content": text}}
-            if self.server.knows_logprobs:
-                choice["logprobs"] = {"content": [{"token": "a", "logprob": -0.5}, {"token": "b", "logprob": -0.25}]}
-            choices.insert(0, choice)
-        usage = {"prompt_tokens": 10, "completion_tokens": 4 * len(choices)}
-        return self.answer(200, json.dumps({"choices": choices, "usage": usage}).encode())
-
-    def refuse(self, message: str) -> None:
-        self.answer(400, json.dumps({"error": {"message": message}}).encode())
-
-
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
     for name in ("OPENAI_API_KEY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    fake = FakeServer()
-    thread = threading.Thread(target=fake.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield fake
-    fake.shutdown()
-    fake.server_close()
-    thread.join()
+    with fake_server() as fake:
+        yield fake
 
 
 def ask(n: int = 1, steps: int = 0, temperature: float = 0.7, **changes: Any) -> ProposeRequest:

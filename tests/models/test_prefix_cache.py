@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,8 +13,10 @@ from agentrm_models.chat import ChatEncoder
 from agentrm_models.messages import Conversation, Message
 from agentrm_models.policies.base import Decoding, NoiseKey, ProposeRequest
 from agentrm_models.policies.transformers import TransformersPolicy
+from agentrm_models.prefix_cache import llama_forward
 from agentrm_models.prefix_cache.backends import choose_backend
 from agentrm_models.prefix_cache.cached import EVICTED_AT_ONCE, CachedBackend
+from agentrm_models.prefix_cache.llama_forward import LlamaLayers
 from agentrm_models.prefix_cache.states import Span, architecture_of
 from agentrm_models.prefix_cache.token_trie import TokenTrie
 from agentrm_models.prefix_cache.uncached import UncachedBackend
@@ -63,11 +66,28 @@ def test_cached_scores_equal_uncached_ones_on_random_trees(family: str, seed: in
     assert_same(cached, plain, tree)
 
 
-def assert_same_likelihoods(cached: CachedBackend, plain: UncachedBackend, batch: Tree, starts: list[int]) -> None:
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+def test_larger_models_keep_most_of_their_matrices_where_they_are(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llama_forward, "SMALL", 0)
+    model = tiny_policy_model(family)
+    cached, plain = (choose_backend(architecture_of(model), 0, use_cache)[0] for use_cache in (True, False))
+    assert isinstance(cached, CachedBackend) and isinstance(plain, UncachedBackend)
+    for seed in range(3):
+        assert_same(cached, plain, random_tree(seed, 8, 30))
+    layers = LlamaLayers(architecture_of(model))
+    own, theirs = layers._layers[1], model.model.layers[1]
+    assert own.value is not None and own.up is not None
+    modules = (theirs.self_attn.v_proj, theirs.self_attn.o_proj, theirs.mlp.gate_proj, theirs.mlp.up_proj)
+    for (weight, _), module in zip((own.value, own.out, own.gate, own.up), modules, strict=True):
+        assert weight.data_ptr() == module.weight.data_ptr()
+
+
+def assert_same_logs(cached: CachedBackend, plain: UncachedBackend, batch: Tree, starts: list[int]) -> None:
     spans = [Span(min(start, len(ids)), len(ids)) for start, ids in zip(starts, batch, strict=True)]
-    found, expected = cached.outputs_and_likelihoods(batch, spans), plain.outputs_and_likelihoods(batch, spans)
-    assert torch.allclose(found[0], expected[0], atol=1e-4, rtol=0)
-    assert torch.allclose(found[1], expected[1], atol=1e-3, rtol=0)
+    for found, expected in zip(cached.logs(batch, spans), plain.logs(batch, spans), strict=True):
+        assert found.shape == expected.shape
+        assert np.allclose(found, expected, atol=1e-3, rtol=0)
+    assert_same(cached, plain, batch)
 
 
 @pytest.mark.parametrize("limit", [0, 150])
@@ -81,21 +101,21 @@ def test_cached_likelihoods_equal_uncached_ones_whatever_was_read_before(limit: 
     for call in range(calls):
         batch = tree[call::calls] or tree[:1]
         for ids in [[ids] for ids in batch] if limit else [batch]:
-            assert_same_likelihoods(cached, plain, ids, [draw.randint(1, 40) for _ in ids])
+            assert_same_logs(cached, plain, ids, [draw.randint(1, 40) for _ in ids])
 
 
 def test_a_likelihood_costs_no_token_where_replies_are_new() -> None:
     cached, plain = backends()
     stem, replies = list(range(40)), [[100 + k] * 5 for k in range(6)]
     grown = [stem + reply for reply in replies]
-    assert_same_likelihoods(cached, plain, grown, [40] * 6)
+    assert_same_logs(cached, plain, grown, [40] * 6)
     assert cached.computed == 40 + 6 * 5
-    assert_same_likelihoods(cached, plain, [grown[2] + [7, 8, 9], grown[2] + [7, 8, 5]], [46, 46])
-    assert_same_likelihoods(cached, plain, grown, [40] * 6)
+    assert_same_logs(cached, plain, [grown[2] + [7, 8, 9], grown[2] + [7, 8, 5]], [46, 46])
+    assert_same_logs(cached, plain, grown, [40] * 6)
     assert cached.computed == 40 + 6 * 5 + 4
-    assert_same_likelihoods(cached, plain, [[*stem, 250]], [40])
+    assert_same_logs(cached, plain, [[*stem, 250]], [40])
     assert cached.computed == 40 + 6 * 5 + 4 + 2  # the last token of the stem again: its output is gone
-    assert_same_likelihoods(cached, plain, [stem], [30])
+    assert_same_logs(cached, plain, [stem], [30])
     assert cached.computed == 40 + 6 * 5 + 4 + 2 + 11
 
 

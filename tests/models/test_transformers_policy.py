@@ -198,7 +198,7 @@ def test_folders_that_are_wrong_are_one_clear_line(tmp_path: Path) -> None:
         TransformersPolicy.load(folder)
     weights.write_bytes(whole)
     (folder / "agentrm.json").write_text('{"prompt": "long"}')
-    with pytest.raises(DataError, match="prompt is 'long'"):
+    with pytest.raises(DataError, match=r"agentrm\.json: .*'long'.*prompt"):
         TransformersPolicy.load(folder)
     (folder / "agentrm.json").unlink()
     (folder / "config.json").write_text("{}")

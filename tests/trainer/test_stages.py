@@ -310,6 +310,42 @@ def test_the_saved_models_load_and_score(done_pipeline):
         assert one == pytest.approx(other, abs=1e-4)
 
 
+def test_the_backbone_may_tell_the_likelihood_and_is_stored_beside(done_pipeline, make_workspace):
+    from agentrm_models.rewards.base import ScoreGroup
+    from agentrm_models.specs import load_reward
+    from agentrm_trainer.judged import JudgedGroup
+    from agentrm_trainer.reward_data import judged_pieces
+    from agentrm_trainer.reward_loss import judge_pieces
+
+    shutil.rmtree(done_pipeline.folder("fit"))
+    workspace = make_workspace(resume=True, fit={"likelihoods": [0.2], "likelihood_by": "backbone"})
+    fit(workspace)
+    folder = workspace.folder("fit") / "reward"
+    settings = json.loads((folder / "agentrm.json").read_text())
+    assert (settings["likelihood"], settings["likelihood_model"]) == (0.2, "language")
+    stored = load_file(folder / "language" / "model.safetensors")
+    cloned = load_file(workspace.folder("sft") / "policy" / "model.safetensors")
+    assert all(stored[name].equal(cloned[name]) for name in cloned)
+    assert "the language model it began as" in (folder / "README.md").read_text()
+    opening = [{"role": "system", "content": "Climb."}, {"role": "user", "content": "Goal: the top."}]
+    replies = [{"role": "assistant", "content": f"Thought: {words}\nAction: {words}"} for words in ("up", "down there")]
+    items = [{"conversation": [*opening, reply], "worth": place} for place, reply in enumerate(replies)]
+    groups = [msgspec.convert({"environment": "ladder", "task": "t", "level": "low", "items": items}, JudgedGroup)]
+    model, language = (
+        fit_module.prepare_for_training(each, "cpu").eval()
+        for each in (fit_module.load_fitted(workspace), fit_module.load_policy_model(str(folder / "language")))
+    )
+    pieces = judged_pieces(sft_module.load_tokenizer(folder), groups, 512)
+    trained_view = [group.rewards(0.2) for group in judge_pieces(model, pieces, "cpu", language)]
+    alone = [group.rewards(0.2) for group in judge_pieces(model, pieces, "cpu")]
+    playing_view = load_reward(str(folder), threads=1).score(
+        [ScoreGroup(tuple(item.conversation for item in group.items)) for group in groups]
+    )
+    for one, other in zip(trained_view, playing_view, strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+    assert any(one != pytest.approx(other, abs=1e-3) for one, other in zip(alone, playing_view, strict=True))
+
+
 def test_two_processes_cannot_work_in_one_folder(make_workspace):
     with (
         make_workspace().locked(),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import torch
 
 from agentrm_models.errors import DataError, UsageError
+from agentrm_models.folder_settings import SETTINGS_FILE, FolderSettings
 from agentrm_trainer.config import ModelSection
 from agentrm_trainer.packed_attention import use_packed_attention
 from agentrm_trainer.workspace import replace_folder, write_atomically
@@ -93,16 +96,14 @@ class Provenance(NamedTuple):
     """What a model folder says of its training.
 
     Attributes:
-        prompt: Which instruction the model is to be given.
-        environments: What it was trained on.
+        settings: How the model is to be used, and what it was trained on.
         card: Text of its model card.
-        likelihood: What a reply's likelihood counts in a reward model's reward.
+        language: Folder of the language model that tells the likelihood of replies, where there is one.
     """
 
-    prompt: str
-    environments: tuple[str, ...]
+    settings: FolderSettings
     card: str
-    likelihood: float = 0.0
+    language: Path | None = None
 
 
 def save_model(folder: Path, model: Any, tokenizer: Any, provenance: Provenance, half: bool = True) -> None:
@@ -112,17 +113,17 @@ def save_model(folder: Path, model: Any, tokenizer: Any, provenance: Provenance,
         half: Store 16-bit floats; the weights in memory are left as they are.
     """
     new = folder.with_name(f".{folder.name}.new")
-    new.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
     state = {name: tensor.detach().half() if half else tensor for name, tensor in model.state_dict().items()}
     if getattr(model.config, "tie_word_embeddings", False):
         state.pop("lm_head.weight", None)
     _save_weights(model, state, new, half)
     tokenizer.save_pretrained(new)
-    settings: dict[str, Any] = {"prompt": provenance.prompt, "environments": provenance.environments}
-    if provenance.likelihood:
-        settings["likelihood"] = provenance.likelihood
-    write_atomically(new / "agentrm.json", json.dumps(settings) + "\n")
+    write_atomically(new / SETTINGS_FILE, msgspec.json.encode(provenance.settings).decode() + "\n")
     write_atomically(new / "README.md", provenance.card)
+    if provenance.language is not None:
+        shutil.copytree(provenance.language, new / provenance.settings.likelihood_model)
     replace_folder(new, folder)
 
 

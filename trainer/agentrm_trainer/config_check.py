@@ -25,6 +25,10 @@ def check_config(config: Config) -> None:
         raise UsageError("fit.contrast_share needs label.contrasts and fit.max_minutes", "Set both, or leave it out.")
     if config.fit.language and not config.fit.contrast_share:
         raise UsageError("fit.language needs fit.contrast_share", "Its replies are the best of contrasts.")
+    if config.fit.likelihood_by == "backbone" and not config.fit.likelihoods:
+        raise UsageError(
+            "fit.likelihood_by needs fit.likelihoods", "Give weights that dev may choose from, or leave it out."
+        )
     for number, section in enumerate(config.environments):
         environment = make_environment(section.name)
         known = environment.traits.levels

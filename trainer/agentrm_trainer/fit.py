@@ -11,8 +11,10 @@ import msgspec
 import torch
 
 from agentrm_models.errors import DataError
+from agentrm_models.folder_settings import FolderSettings
 from agentrm_trainer.backbone import (
     Provenance,
+    load_policy_model,
     load_reward_model,
     new_reward_model,
     prepare_for_training,
@@ -30,6 +32,9 @@ from agentrm_trainer.reward_loss import Judgements, judge_pieces, regression_los
 from agentrm_trainer.tokenizer import load_tokenizer
 from agentrm_trainer.tree_packing import Piece, batches, pack_pieces
 from agentrm_trainer.workspace import StageFolder, Workspace, read_json
+
+LANGUAGE_FOLDER = "language"
+"""Where the language model that tells the likelihood of replies lies, inside the reward model's folder."""
 
 
 class Cursor(msgspec.Struct):
@@ -97,6 +102,10 @@ class FitRun:
                 pieces += self._encoded(read_labelled_trees(path), judged=True)
             self._contrasts = self._source("contrasts", pieces, self._state.contrasts) if pieces else None
         self._budget = Budget(minutes=self._section.max_minutes)
+        self._backbone = backbone
+        self._language = None
+        if self._section.likelihood_by == "backbone":
+            self._language = prepare_for_training(load_policy_model(str(backbone)), processes.device).eval()
         self._dev = _DevStates(workspace.folder("explore") / "dev", self._tokenizer, self._context)
 
     def _encoded(self, trees: Sequence[LabelledTree], judged: bool = False) -> list[Piece]:
@@ -172,7 +181,8 @@ class FitRun:
     def _evaluate(self) -> None:
         if not self._processes.first:
             return
-        figures = self._dev.measure(self._trainer.model, self._processes.device, self._section.likelihoods)
+        weights = self._section.likelihoods
+        figures = self._dev.measure(self._trainer.model, self._processes.device, weights, self._language)
         self._state.evaluations.append({"tokens": self._state.tokens, **figures})
         self._folder.log(evaluation=True, tokens=self._state.tokens, **figures)
         shown = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in figures.items())
@@ -201,7 +211,10 @@ class FitRun:
     def _save_model(self, likelihood: float) -> None:
         config = self._workspace.config
         card = reward_card(config, self._figures(), likelihood)
-        provenance = Provenance(self._section.prompt, config.environment_names, card, likelihood)
+        beside = likelihood and self._section.likelihood_by == "backbone"
+        name = LANGUAGE_FOLDER if beside else ""
+        settings = FolderSettings(self._section.prompt, config.environment_names, likelihood, name)
+        provenance = Provenance(settings, card, self._backbone if beside else None)
         save_model(self._folder.path / "reward", self._trainer.model, self._tokenizer, provenance)
 
     def _finish(self) -> None:
@@ -260,13 +273,16 @@ class _DevStates:
         """Whether there is nothing to choose by."""
         return not any(self._groups.values())
 
-    def measure(self, model: Any, device: str, likelihoods: Sequence[float] = ()) -> dict[str, float]:
+    def measure(
+        self, model: Any, device: str, likelihoods: Sequence[float] = (), language: Any = None
+    ) -> dict[str, float]:
         """Pair accuracies, and the selection score: their mean, weighted by the root of the number of pairs.
 
         Args:
             likelihoods: Weights of a reply's likelihood in the reward; those figures are given whose score is best.
+            language: The model that tells it; None takes the reward model itself.
         """
-        judged = {name: judge_pieces(model, pieces, device) for name, pieces in self._pieces.items()}
+        judged = {name: judge_pieces(model, pieces, device, language) for name, pieces in self._pieces.items()}
         if not likelihoods:
             return self._figures(judged, 0.0)
         found = [{**self._figures(judged, weight), "likelihood": weight} for weight in likelihoods]

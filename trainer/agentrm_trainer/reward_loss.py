@@ -121,15 +121,23 @@ class Judgements(NamedTuple):
         return [value + likelihood * log for value, log in zip(self.values, self.likelihoods, strict=True)]
 
 
-def judge_pieces(model: Any, pieces: Sequence[Piece], device: str, tokens: int = 8_000) -> list[Judgements]:
-    """Judge groups of states (a piece's weights hold the items' places in their group)."""
+def judge_pieces(
+    model: Any, pieces: Sequence[Piece], device: str, language: Any = None, tokens: int = 8_000
+) -> list[Judgements]:
+    """Judge groups of states (a piece's weights hold the items' places in their group).
+
+    Args:
+        language: The causal language model that tells likelihoods; None takes the reward model itself.
+    """
     found: list[Judgements] = []
     with torch.no_grad():
         for batch in batches(pieces, tokens, range(len(pieces))):
             packed = pack_pieces(batch)
             hidden = packed_hidden(model, packed, device, False)
             values = values_at(model, hidden, packed.ends).tolist()
-            likelihoods = _likelihoods(model, hidden, packed).tolist()
+            speaker = language or model
+            spoken = hidden if language is None else packed_hidden(language, packed, device, False)
+            likelihoods = _likelihoods(speaker, spoken, packed).tolist()
             at = 0
             for piece in batch:
                 rows = sorted(range(len(piece.items)), key=lambda row: piece.items[row].weight)

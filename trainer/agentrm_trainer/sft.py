@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from agentrm_models.errors import UsageError
+from agentrm_models.folder_settings import FolderSettings
 from agentrm_trainer.backbone import Provenance, load_policy_model, new_policy, prepare_for_training, save_model
 from agentrm_trainer.collect import Trajectory, read_trajectories
 from agentrm_trainer.config import Config, digest_of
@@ -211,7 +212,8 @@ class SftRun:
 
     def _save_model(self, name: str) -> None:
         config = self._config
-        provenance = Provenance(config.sft.prompt, config.environment_names, policy_card(config, self._figures()))
+        settings = FolderSettings(config.sft.prompt, config.environment_names)
+        provenance = Provenance(settings, policy_card(config, self._figures()))
         save_model(self._folder.path / name, self._trainer.model, self._tokenizer, provenance)
 
     def _figures(self) -> dict[str, Any]:

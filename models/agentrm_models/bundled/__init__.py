@@ -7,6 +7,9 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from agentrm_models.errors import DataError
+from agentrm_models.folder_settings import read_settings
+
 ModelRole: TypeAlias = Literal["policy", "reward"]
 
 HERE = Path(__file__).parent
@@ -39,10 +42,6 @@ class _Config(msgspec.Struct):
     architectures: list[str] = []
 
 
-class _Training(msgspec.Struct):
-    environments: tuple[str, ...] = ()
-
-
 def model_role(folder: Path) -> ModelRole | None:
     """Tell a policy from a reward model by the architecture its `config.json` names; None where there is no model."""
     try:
@@ -57,8 +56,8 @@ def model_role(folder: Path) -> ModelRole | None:
 def trained_on(folder: Path) -> tuple[str, ...]:
     """The environments that a model folder's `agentrm.json` names; empty where it names none."""
     try:
-        return msgspec.json.decode((folder / "agentrm.json").read_bytes(), type=_Training).environments
-    except (OSError, msgspec.DecodeError):
+        return read_settings(folder).environments
+    except DataError:
         return ()
 
 
@@ -73,6 +72,6 @@ def bundled_models(root: Path = HERE) -> list[BundledModel]:
         for place in (folder, folder / "policy", folder / "reward"):
             role = model_role(place)
             if role is not None:
-                size = sum(file.stat().st_size for file in place.iterdir() if file.is_file())
+                size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
                 found.append(BundledModel(folder.name, role, place, size, trained_on(place)))
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -51,6 +51,7 @@ class ProposeRequest(msgspec.Struct, frozen=True):
         exclude: Actions that the candidates should not repeat. Backends that cannot constrain may resample.
         valid_actions: Given only when the policy says it wants them.
         expert_action: Given only when the policy says it wants it.
+        whole_turn: Let a reply go on behind its action, until its turn ends.
     """
 
     conversation: Conversation
@@ -60,6 +61,7 @@ class ProposeRequest(msgspec.Struct, frozen=True):
     exclude: tuple[str, ...] = ()
     valid_actions: tuple[str, ...] = ()
     expert_action: str = ""
+    whole_turn: bool = False
 
 
 class Candidate(NamedTuple):
@@ -129,4 +131,13 @@ class Policy(Protocol):
 
     def close(self) -> None:
         """Free the model."""
+        ...
+
+
+@runtime_checkable
+class CountsTokens(Protocol):
+    """A policy that reads with a tokenizer of its own."""
+
+    def count_tokens(self, conversation: Conversation) -> int:
+        """Tokens of a conversation and of what begins the next reply, nothing left out."""
         ...

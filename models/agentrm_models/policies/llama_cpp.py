@@ -17,7 +17,7 @@ from agentrm_models.context import fit_context
 from agentrm_models.errors import DataError
 from agentrm_models.gguf_export import PROBE_KEY, PROMPT_KEY
 from agentrm_models.gguf_tokenizer import GGUFTokenizer
-from agentrm_models.messages import PromptStyle
+from agentrm_models.messages import Conversation, PromptStyle
 from agentrm_models.policies.base import Candidate, PolicyTraits, ProposeRequest
 from agentrm_models.prefix_cache.generation import Branch, Prompt, action_of, generate
 from agentrm_models.prefix_cache.ledger import TokenLedger
@@ -135,6 +135,10 @@ class LlamaCppPolicy:
             )
         return [[branches[number].candidate() for number in sorted(branches)] for branches in found]
 
+    def count_tokens(self, conversation: Conversation) -> int:
+        """Tokens of a conversation and of what begins the next reply, nothing left out."""
+        return len(self._encoder.ids(conversation, True))
+
     def new_episode(self) -> None:
         """Drop what the last call did not use; the instruction that all episodes share stays."""
         self._backend.pool.forget_older_rounds()
@@ -158,7 +162,8 @@ class LlamaCppPolicy:
         limit = min(request.decoding.max_tokens, self._window - len(ids))
         decoding = msgspec.structs.replace(request.decoding, max_tokens=limit)
         first = request.noise.first_candidate
-        return Prompt(ids, tuple(range(first, first + request.n)), decoding, request.noise), dropped
+        numbers = tuple(range(first, first + request.n))
+        return Prompt(ids, numbers, decoding, request.noise, whole_turn=request.whole_turn), dropped
 
     def _sample(
         self,

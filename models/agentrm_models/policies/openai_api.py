@@ -217,9 +217,10 @@ class OpenAIPolicy:
             "temperature": request.decoding.temperature,
             "top_p": request.decoding.top_p,
             "max_tokens": request.decoding.max_tokens,
-            "stop": ["\nObservation:"],
             "seed": _seed(request, numbers[0], attempt),
         }
+        if not request.whole_turn:
+            body["stop"] = ["\nObservation:"]
         if len(numbers) > 1:
             body["n"] = len(numbers)
         if self._log_probabilities:

@@ -11,7 +11,7 @@ import msgspec
 
 from agentrm_models.chat import ChatEncoder
 from agentrm_models.context import FittedContext, fit_context
-from agentrm_models.messages import PromptStyle
+from agentrm_models.messages import Conversation, PromptStyle
 from agentrm_models.policies.base import Candidate, Decoding, PolicyTraits, ProposeRequest
 from agentrm_models.prefix_cache.backends import ClosedBackend, choose_backend
 from agentrm_models.prefix_cache.generation import Branch, Prompt, action_of, generate
@@ -95,7 +95,7 @@ class TransformersPolicy:
             found.model,
             found.tokenizer,
             name=name or str(path),
-            prompt=found.prompt or "full",
+            prompt=found.settings.prompt or "full",
             digest=found.digest,
             cache_bytes=cache_bytes,
         )
@@ -127,7 +127,13 @@ class TransformersPolicy:
             check_decoding(request.decoding, request.n)
         fitted = [self._fit(request) for request in requests]
         prompts = [
-            Prompt(context.ids, _numbers(request), self._within_window(request.decoding, context), request.noise)
+            Prompt(
+                context.ids,
+                _numbers(request),
+                self._within_window(request.decoding, context),
+                request.noise,
+                whole_turn=request.whole_turn,
+            )
             for request, context in zip(requests, fitted, strict=True)
         ]
         try:
@@ -142,6 +148,10 @@ class TransformersPolicy:
                 milliseconds=(time.perf_counter() - started) * 1e3,
             )
         return [[branch.candidate() for branch in branches] for branches in found]
+
+    def count_tokens(self, conversation: Conversation) -> int:
+        """Tokens of a conversation and of what begins the next reply, nothing left out."""
+        return len(self._encoder.ids(conversation, True))
 
     def new_episode(self) -> None:
         """Nothing to do: what is not asked for again is evicted when the cache is full."""

@@ -9,7 +9,7 @@ from agentrm_models.prefix_cache.cached import CachedBackend
 from agentrm_models.prefix_cache.check import difference, tolerance
 from agentrm_models.prefix_cache.layers import Layers, LibraryLayers, check_config
 from agentrm_models.prefix_cache.llama_forward import LlamaLayers
-from agentrm_models.prefix_cache.states import Architecture, Decoding, Rows, ScoringBackend, Span
+from agentrm_models.prefix_cache.states import Architecture, Decoding, Rows, ScoringBackend, Span, TokenLogs
 from agentrm_models.prefix_cache.tree_attention import UnsupportedAttentionError
 from agentrm_models.prefix_cache.uncached import UncachedBackend
 
@@ -26,9 +26,7 @@ class ClosedBackend:
         """Refuse."""
         raise RuntimeError("the model was closed")
 
-    def outputs_and_likelihoods(
-        self, sequences: Sequence[Sequence[int]], spans: Sequence[Span]
-    ) -> tuple[Tensor, Tensor]:
+    def logs(self, sequences: Sequence[Sequence[int]], spans: Sequence[Span]) -> list[TokenLogs]:
         """Refuse."""
         raise RuntimeError("the model was closed")
 

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from agentrm_models.prefix_cache.kv_pool import KVPool
 from agentrm_models.prefix_cache.token_trie import TrieNode
 
@@ -88,6 +91,7 @@ class BranchBatch:
         self._seen = torch.zeros((len(rows), self._width, self._columns), dtype=torch.bool, device=device)
         for index, row in enumerate(rows):
             self._seen[index, :, : row.prompt.end] = True
+        self._slots: Tensor | None = None
         self._mask: Tensor | None = None
         self._step: _Step | None = None
 
@@ -187,12 +191,20 @@ class BranchBatch:
         states = self._states[layer]
         if states is None:
             store = self._pool.layer(layer, key)
-            states = store.new_zeros((len(self.rows), self._columns, *store.shape[1:]))
-            for row, home in enumerate(self.rows):
-                slots = torch.from_numpy(home.prompt.path_slots()).to(self._device)
-                states[row, : home.prompt.end] = store.index_select(0, slots)
+            if self._slots is None:
+                self._slots = torch.from_numpy(self._prompt_slots()).to(self._device)
+            states = store.index_select(0, self._slots).view(len(self.rows), self._columns, *store.shape[1:])
             self._states[layer] = states
         return states
+
+    def _prompt_slots(self) -> NDArray[np.int64]:
+        """The slots of all columns, flat. Columns that hold nothing yet get a slot that does: no state may be NaN."""
+        slots = np.empty((len(self.rows), self._columns), np.int64)
+        for row, home in enumerate(self.rows):
+            path = home.prompt.path_slots()
+            slots[row, : len(path)] = path
+            slots[row, len(path) :] = path[0]
+        return slots.reshape(-1)
 
     def _additive(self, repeats: int, columns: int, query: Tensor) -> Tensor:
         """The mask of this pass (rows, 1, repeats * width, columns); made by the first layer, used by all."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from agentrm_models.prefix_cache.branches import BranchBatch, BranchRow, Fed
 from agentrm_models.prefix_cache.kv_pool import CacheFullError, KVPool
 from agentrm_models.prefix_cache.layers import Layers
-from agentrm_models.prefix_cache.likelihood import Reading, compute_again, least_likelihood, read, unread
+from agentrm_models.prefix_cache.likelihood import Reading, compute_again, logs_of, read, unread
 from agentrm_models.prefix_cache.passes import forward_passes
-from agentrm_models.prefix_cache.states import Architecture, Rows, Span
+from agentrm_models.prefix_cache.states import Architecture, Rows, Span, TokenLogs
 from agentrm_models.prefix_cache.token_trie import Slots, TokenTrie, TrieNode
 from agentrm_models.prefix_cache.tree_attention import ExtendPass
 
@@ -54,19 +54,14 @@ class CachedBackend:
         with self._hold(sequences) as nodes:
             return self.head_of(nodes)
 
-    def outputs_and_likelihoods(
-        self, sequences: Sequence[Sequence[int]], spans: Sequence[Span]
-    ) -> tuple[Tensor, Tensor]:
-        """The same, and for each sequence the likelihood of a span of its tokens (sequences,), float32.
+    def logs(self, sequences: Sequence[Sequence[int]], spans: Sequence[Span]) -> list[TokenLogs]:
+        """How likely the tokens of one span of each sequence are; outputs at their ends are there afterwards.
 
         Raises:
             CacheFullError: As above.
         """
-        import torch
-
         with self._hold(sequences, spans) as nodes:
-            found = [least_likelihood(node, span) for node, span in zip(nodes, spans, strict=True)]
-            return self.head_of(nodes), torch.tensor(found)
+            return [logs_of(node, span) for node, span in zip(nodes, spans, strict=True)]
 
     def decode(self, prompts: Sequence[Sequence[int]], counts: Rows, limits: Rows) -> CachedDecoding:
         """Start branches after prompts that are computed here as far as they are new."""
@@ -140,7 +135,7 @@ class CachedBackend:
         """Compute sequences as far as they are new; their states stay for the length of the block.
 
         Args:
-            spans: None, or for each sequence the tokens whose likelihood is wanted.
+            spans: None, or for each sequence the tokens of which it is wanted how likely they are.
         """
         nodes: list[TrieNode] = []
         self._beyond_limit = len(sequences) == 1

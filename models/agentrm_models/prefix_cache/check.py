@@ -40,7 +40,8 @@ def difference(parts: Architecture, backend: CachedBackend) -> float:
     pairs = [(backend.outputs(batch), plain.outputs(batch)) for batch in ([left, right], later)]
     if parts.vocabulary is not None:
         spans = [Span(5, len(sequence)) for sequence in later]
-        pairs.append((backend.outputs_and_likelihoods(later, spans)[1], plain.outputs_and_likelihoods(later, spans)[1]))
+        both = zip(backend.logs(later, spans), plain.logs(later, spans), strict=True)
+        pairs += [(torch.from_numpy(found), torch.from_numpy(expected)) for found, expected in both]
     if pairs[0][0].shape[-1] > 1:
         pairs += _branches(backend, plain, [left, later[3]], text)
     with torch.inference_mode():

@@ -24,6 +24,7 @@ class Prompt(NamedTuple):
         ids: The prompt's token ids, ending in the generation prompt.
         numbers: For each candidate its number in the noise key.
         attempt: How often candidates of these numbers were thrown away before.
+        whole_turn: Replies end with their turn, not after their action.
     """
 
     ids: list[int]
@@ -31,15 +32,17 @@ class Prompt(NamedTuple):
     decoding: Decoding
     noise: NoiseKey
     attempt: int = 0
+    whole_turn: bool = False
 
 
 class Branch:
     """One reply being written."""
 
-    __slots__ = ("decoding", "ended", "ids", "log_probability", "noise", "text")
+    __slots__ = ("decoding", "ended", "ids", "log_probability", "noise", "text", "whole_turn")
 
     def __init__(self, prompt: Prompt, number: int) -> None:
         self.decoding = prompt.decoding
+        self.whole_turn = prompt.whole_turn
         self.noise = NoiseStream(prompt.noise, number, prompt.attempt)
         self.ids: list[int] = []
         self.log_probability = 0.0
@@ -80,7 +83,7 @@ def generate(
                 [branch.noise.uniform(position) if branch.decoding.temperature else 0.0 for branch in writers],
             )
             for branch, token, value in zip(writers, tokens, log_probabilities, strict=True):
-                _write(branch, encoder, token, value, stop_after_action)
+                _write(branch, encoder, token, value, stop_after_action and not branch.whole_turn)
             live = [row for row in live if not flat[row].ended]
             progress(Progress("generating", position + 1, total))
             if not live:

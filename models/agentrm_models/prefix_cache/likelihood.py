@@ -1,9 +1,8 @@
 """How likely a model finds tokens that it has read, kept in the trie where it was wanted.
 
-A token's log-probability is taken relative to what the model expects of any token there: plus the entropy of its
-prediction, so that 0 is as expected and a guess among many is not held against a token. It comes from the output at
-the token before it. Where that output is gone (only keys and values are kept) the token before goes through the layers
-again; in a search it never is, as a reply and what it follows are new in the same pass, or were wanted before.
+It comes from the output at the token before. Where that output is gone (only keys and values are kept) the token
+before goes through the layers again; in a search it never is, as a reply and what it follows are new in the same pass,
+or were wanted before.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from agentrm_models.prefix_cache.states import Span
+from agentrm_models.prefix_cache.states import Span, TokenLogs
 from agentrm_models.prefix_cache.token_trie import TokenTrie, TrieNode
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def unread(end: TrieNode, span: Span) -> Iterator[Reading]:
     """The tokens of a span, in the sequence that ends at a node, whose likelihood is not known."""
     for node in end.path():
         for offset in range(max(span.start - node.start, 0), min(span.stop, node.end) - node.start):
-            if node.logs is not None and not np.isnan(node.logs[offset]):
+            if node.logs is not None and not np.isnan(node.logs[offset, 0]):
                 continue
             assert node.parent is not None
             inside = offset > 0
@@ -84,35 +83,42 @@ def read(
         part = told[begin : begin + ROWS_AT_ONCE]
         rows = torch.tensor([first[id(reading.before)] + reading.row for reading in part], device=hidden.device)
         tokens = torch.tensor([reading.node.ids[reading.offset] for reading in part], device=hidden.device)
-        for reading, value in zip(part, relative_likelihoods(hidden[rows], tokens, head).tolist(), strict=True):
+        for reading, value in zip(part, token_logs(hidden[rows], tokens, head), strict=True):
             if reading.node.logs is None:
-                reading.node.logs = np.full(len(reading.node.ids), np.nan, np.float32)
+                reading.node.logs = np.full((len(reading.node.ids), 2), np.nan, np.float32)
             reading.node.logs[reading.offset] = value
 
 
-def relative_likelihoods(hidden: Tensor, tokens: Tensor, head: Callable[[Tensor], Tensor]) -> Tensor:
-    """Log-probability of each token after the hidden state before it, plus the entropy of that prediction, in nats.
+def token_logs(hidden: Tensor, tokens: Tensor, head: Callable[[Tensor], Tensor]) -> TokenLogs:
+    """How likely each token is after the hidden state before it.
 
     Args:
         hidden: (rows, width).
         tokens: (rows,).
-
-    Returns:
-        (rows,), float32.
     """
     import torch
 
     with torch.inference_mode():
         logs = head(hidden).float().log_softmax(-1)
-        return logs.gather(1, tokens[:, None])[:, 0] - (logs.exp() * logs).sum(-1)
+        entropy = -(logs.exp() * logs).nan_to_num(0.0).sum(-1)
+        found: TokenLogs = torch.stack((logs.gather(1, tokens[:, None])[:, 0], entropy), dim=1).cpu().numpy()
+    return found
 
 
-def least_likelihood(end: TrieNode, span: Span) -> float:
-    """The least over the tokens of a span that was read; 0 where it is empty."""
-    found: list[float] = []
+def logs_of(end: TrieNode, span: Span) -> TokenLogs:
+    """What was read of a span in the sequence that ends at a node."""
+    found = [np.empty((0, 2), np.float32)]
     for node in end.path():
         first, stop = max(span.start - node.start, 0), min(span.stop, node.end) - node.start
         if first < stop:
             assert node.logs is not None
-            found += node.logs[first:stop].tolist()
-    return min(found, default=0.0)
+            found.append(node.logs[first:stop])
+    return np.concatenate(found)
+
+
+def least_likelihood(logs: TokenLogs) -> float:
+    """The least log-probability of a token, relative to what the model expects of any token there; 0 for no tokens.
+
+    That is plus the entropy of its prediction, so that 0 is as expected and a guess among many is not held against it.
+    """
+    return float(logs.sum(axis=1).min()) if len(logs) else 0.0

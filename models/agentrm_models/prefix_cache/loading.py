@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import os
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from agentrm_models.errors import DataError, MemoryExhaustedError, UsageError
-from agentrm_models.messages import PromptStyle
+from agentrm_models.folder_settings import FolderSettings, read_settings
 from agentrm_models.weight_files import check_safetensors
 
 Purpose: TypeAlias = Literal["policy", "reward"]
-
-SETTINGS_FILE = "agentrm.json"
-"""Optional file of a model folder: `prompt` (`full` or `short`) says which instruction the model was given,
-`environments` what it was trained on, `likelihood` what the likelihood of a reply counts in its reward."""
 
 
 class LoadedModel(NamedTuple):
@@ -27,15 +21,13 @@ class LoadedModel(NamedTuple):
         model: A `transformers` model in evaluation mode.
         tokenizer: Its tokenizer.
         digest: First 16 hex digits of the SHA-256 of the weight files, and of the likelihood where there is one.
-        prompt: The instruction it was trained with, or None where the folder does not say.
-        likelihood: Weight of a reply's likelihood in the reward; 0 where the folder does not say.
+        settings: What the folder says about its use.
     """
 
     model: Any
     tokenizer: Any
     digest: str
-    prompt: PromptStyle | None
-    likelihood: float = 0.0
+    settings: FolderSettings
 
 
 def load_folder(path: Path, purpose: Purpose, device: str, threads: int, trust_remote_code: bool) -> LoadedModel:
@@ -55,15 +47,15 @@ def load_folder(path: Path, purpose: Purpose, device: str, threads: int, trust_r
     import torch
 
     weights = _weight_files(path)
-    prompt, likelihood = _read_settings(path)
+    settings = read_settings(path)
     if threads > 0:
         torch.set_num_threads(threads)
     target = choose_device(device)
     config = _read_config(path, trust_remote_code)
     _check_kind(path, config, purpose)
     model = _read_model(path, config, purpose, trust_remote_code, target)
-    digest = _digest(weights, str(likelihood) if likelihood else "")
-    return LoadedModel(model, _read_tokenizer(path, trust_remote_code), digest, prompt, likelihood)
+    digest = _digest(weights, str(settings.likelihood) if settings.likelihood else "")
+    return LoadedModel(model, _read_tokenizer(path, trust_remote_code), digest, settings)
 
 
 def choose_device(name: str) -> Any:
@@ -107,23 +99,6 @@ def _weight_files(path: Path) -> list[Path]:
     for file in weights:
         check_safetensors(file)
     return weights
-
-
-def _read_settings(path: Path) -> tuple[PromptStyle | None, float]:
-    file = path / SETTINGS_FILE
-    if not file.is_file():
-        return None, 0.0
-    try:
-        settings = json.loads(file.read_text("utf-8"))
-        prompt: PromptStyle | None = settings.get("prompt")
-        likelihood = settings.get("likelihood", 0.0)
-    except (ValueError, AttributeError, OSError) as error:
-        raise DataError(f"{file}: not a JSON object") from error
-    if prompt is not None and prompt not in get_args(PromptStyle):
-        raise DataError(f"{file}: prompt is {prompt!r}", "It is 'full' or 'short'.")
-    if isinstance(likelihood, bool) or not isinstance(likelihood, int | float) or not math.isfinite(likelihood):
-        raise DataError(f"{file}: likelihood is {likelihood!r}", "It is a number.")
-    return prompt, float(likelihood)
 
 
 def _digest(files: list[Path], settings: str) -> str:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 Rows: TypeAlias = Sequence[int]
+TokenLogs: TypeAlias = NDArray[np.float32]
+"""(tokens, 2), in nats: each token's log-probability, and the entropy of the prediction it was drawn from."""
 
 
 class Span(NamedTuple):
@@ -74,13 +79,8 @@ class Backend(Protocol):
 class ScoringBackend(Backend, Protocol):
     """What reward models need beyond that."""
 
-    def outputs_and_likelihoods(
-        self, sequences: Sequence[Sequence[int]], spans: Sequence[Span]
-    ) -> tuple[Tensor, Tensor]:
-        """The same, and for each sequence the likelihood of a span of its tokens (sequences,), float32.
-
-        That is the least, over the span, of a token's log-probability plus the entropy of its prediction; 0 for none.
-        """
+    def logs(self, sequences: Sequence[Sequence[int]], spans: Sequence[Span]) -> list[TokenLogs]:
+        """How likely the tokens of one span of each sequence are, after those before them."""
         ...
 
 

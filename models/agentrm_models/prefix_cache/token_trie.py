@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from agentrm_models.prefix_cache.states import TokenLogs
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -27,7 +29,7 @@ class TrieNode:
         children: By first token.
         state: `new` until its tokens are computed; `again` when outputs are missing that only a new pass gives.
         hidden: The backbone's output after the last token, where it was wanted.
-        logs: Likelihood of each token (see `likelihood`); NaN where it was not wanted, None where none was.
+        logs: How likely each token is; NaN where it was not wanted, None where none was.
         pins: Sequences in use that end here; such nodes are not evicted.
         used: Clock of the last use.
     """
@@ -42,7 +44,7 @@ class TrieNode:
         self.children: dict[int, TrieNode] = {}
         self.state: NodeState = "ready"
         self.hidden: Tensor | None = None
-        self.logs: NDArray[np.float32] | None = None
+        self.logs: TokenLogs | None = None
         self.pins = 0
         self.used = 0
 

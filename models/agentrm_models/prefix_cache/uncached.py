@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from agentrm_models.prefix_cache.likelihood import relative_likelihoods
-from agentrm_models.prefix_cache.states import Architecture, Rows, Span
+from agentrm_models.prefix_cache.likelihood import token_logs
+from agentrm_models.prefix_cache.states import Architecture, Rows, Span, TokenLogs
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Taken = TypeVar("Taken")
 
 BATCH_TOKENS = 8_192
 """Tokens of one padded batch, padding included, unless a single sequence is longer."""
@@ -30,31 +32,45 @@ class UncachedBackend:
 
     def outputs(self, sequences: Sequence[Sequence[int]]) -> Tensor:
         """Outputs after the last token of each sequence, in padded batches of similar lengths."""
-        return self._all(sequences, ())[0]
+        import torch
 
-    def outputs_and_likelihoods(
-        self, sequences: Sequence[Sequence[int]], spans: Sequence[Span]
-    ) -> tuple[Tensor, Tensor]:
-        """The same, and for each sequence the likelihood of a span of its tokens (sequences,), float32."""
-        return self._all(sequences, spans)
+        def last(output: Tensor, hidden: Tensor | None, ids: Tensor, index: int) -> Tensor:
+            return output
+
+        return torch.stack(self._each(sequences, last))
+
+    def logs(self, sequences: Sequence[Sequence[int]], spans: Sequence[Span]) -> list[TokenLogs]:
+        """How likely the tokens of one span of each sequence are; everything is computed for it once more."""
+        head = self._parts.vocabulary
+        assert head is not None
+
+        def read(output: Tensor, hidden: Tensor | None, ids: Tensor, index: int) -> TokenLogs:
+            assert hidden is not None
+            start, stop = spans[index]
+            return token_logs(hidden[start - 1 : stop - 1], ids[start:stop], head)
+
+        return self._each(sequences, read)
 
     def decode(self, prompts: Sequence[Sequence[int]], counts: Rows, limits: Rows) -> UncachedDecoding:
         """Start branches; the prompts are computed here, each by itself."""
         return UncachedDecoding(self, self._parts.model, prompts, counts)
 
-    def _all(self, sequences: Sequence[Sequence[int]], spans: Sequence[Span]) -> tuple[Tensor, Tensor]:
-        import torch
+    def _each(
+        self, sequences: Sequence[Sequence[int]], take: Callable[[Tensor, Tensor | None, Tensor, int], Taken]
+    ) -> list[Taken]:
+        """Compute all sequences, and take from each what is wanted of it.
 
+        Args:
+            take: Given a sequence's output (outputs,), its hidden states (tokens, width) or None where only the whole
+                model gives outputs, its ids (tokens,) and its number; padding lies behind.
+        """
         order = sorted(range(len(sequences)), key=lambda index: (len(sequences[index]), index))
-        rows: list[Tensor | None] = [None] * len(sequences)
-        least = [0.0] * len(sequences)
+        found: dict[int, Taken] = {}
         for batch in self._batches(sequences, order):
-            outputs, found = self._batch([sequences[i] for i in batch], [spans[i] for i in batch] if spans else [])
-            for index, row in zip(batch, outputs, strict=True):
-                rows[index] = row
-            for index, value in zip(batch, found, strict=False):
-                least[index] = value
-        return torch.stack([row for row in rows if row is not None]), torch.tensor(least)
+            outputs, hidden, ids = self._batch([sequences[index] for index in batch])
+            for row, index in enumerate(batch):
+                found[index] = take(outputs[row], None if hidden is None else hidden[row], ids[row], index)
+        return [found[index] for index in range(len(sequences))]
 
     def _batches(self, sequences: Sequence[Sequence[int]], order: list[int]) -> list[list[int]]:
         batches: list[list[int]] = []
@@ -65,7 +81,7 @@ class UncachedBackend:
                 batches.append([index])
         return batches
 
-    def _batch(self, sequences: list[Sequence[int]], spans: list[Span]) -> tuple[Tensor, list[float]]:
+    def _batch(self, sequences: list[Sequence[int]]) -> tuple[Tensor, Tensor | None, Tensor]:
         import torch
 
         longest = max(len(sequence) for sequence in sequences)
@@ -78,23 +94,15 @@ class UncachedBackend:
         ids, mask = ids.to(device), mask.to(device)
         last = torch.tensor([len(sequence) - 1 for sequence in sequences], device=device)
         at = torch.arange(len(sequences), device=device)
-        least: list[float] = []
+        hidden: Tensor | None = None
         with torch.inference_mode():
             if self._parts.head is None:
                 outputs: Tensor = self._parts.model(input_ids=ids, attention_mask=mask).logits
             else:
                 hidden = self._parts.backbone(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
                 outputs = self._parts.head(hidden[at, last])
-                least = [self._least(hidden[row], ids[row], span) for row, span in enumerate(spans)]
         self.computed += ids.numel()
-        return outputs[at, last] if outputs.ndim == 3 else outputs, least
-
-    def _least(self, hidden: Tensor, ids: Tensor, span: Span) -> float:
-        assert self._parts.vocabulary is not None
-        if span.start >= span.stop:
-            return 0.0
-        before = hidden[span.start - 1 : span.stop - 1]
-        return float(relative_likelihoods(before, ids[span.start : span.stop], self._parts.vocabulary).min())
+        return outputs[at, last] if outputs.ndim == 3 else outputs, hidden, ids
 
 
 class UncachedDecoding:

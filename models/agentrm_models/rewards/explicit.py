@@ -1,31 +1,28 @@
 """Explicit reward models: a sequence classifier with one output, read at the last token of the reply.
 
-A reward model may add how likely it finds the reply itself, as the language model that it began as: `likelihood` times
-the relative log-probability of the reply's least likely token (see `prefix_cache.likelihood`).
+A reward model may add how likely the reply is: `likelihood` times the relative log-probability of its least likely
+token (see `prefix_cache.likelihood`). The reward model itself tells it, as the language model that it began as, or a
+second model does, which is stored in its folder.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from agentrm_models.chat import ChatEncoder
-from agentrm_models.context import FittedContext, fit_context, reply_span
+import msgspec
+
 from agentrm_models.errors import DataError
 from agentrm_models.messages import Conversation, PromptStyle
-from agentrm_models.prefix_cache.backends import ClosedBackend, choose_backend
-from agentrm_models.prefix_cache.ledger import TokenLedger
+from agentrm_models.prefix_cache.likelihood import least_likelihood
 from agentrm_models.prefix_cache.loading import digest_of_weights, load_folder
-from agentrm_models.prefix_cache.memory import in_smaller_batches
-from agentrm_models.prefix_cache.states import ScoringBackend, Span, architecture_of
+from agentrm_models.prefix_cache.states import TokenLogs
 from agentrm_models.rewards.base import RewardTraits, ScoreGroup
-from agentrm_models.usage import Progress, ProgressHook, Usage, ignore_progress
-
-BATCH_SEQUENCES = 512
-"""Conversations scored between two calls of the progress hook."""
+from agentrm_models.rewards.reader import Reader
+from agentrm_models.usage import ProgressHook, Usage, ignore_progress
 
 
 class ExplicitReward:
@@ -42,6 +39,7 @@ class ExplicitReward:
         cache_bytes: Limit of the prefix cache; 0 takes a share of the memory that is free.
         use_cache: False computes everything anew, for comparison.
         likelihood: Weight of the likelihood of the reply in the reward; 0 leaves it out.
+        language: Reads the causal language model that tells the likelihood; None takes the reward model itself.
 
     Attributes:
         notice: Says why the prefix cache is not used; empty where it is.
@@ -61,21 +59,19 @@ class ExplicitReward:
         cache_bytes: int = 0,
         use_cache: bool = True,
         likelihood: float = 0.0,
+        language: Reader | None = None,
     ) -> None:
         label = name or getattr(model, "name_or_path", "") or type(model).__name__
         if model.config.num_labels != 1:
             raise DataError(f"{label}: the reward model has {model.config.num_labels} outputs, one is needed")
-        parts = architecture_of(model)
-        if likelihood and (parts.vocabulary is None or parts.head is None):
+        self._reader = Reader(model, tokenizer, cache_bytes, use_cache)
+        self._language = language if likelihood else None
+        self.notice = " ".join(filter(None, (reader.notice for reader in self._readers())))
+        if likelihood and not (language or self._reader).tells_likelihood:
             raise DataError(f"{label}: a likelihood needs a decoder whose embedding is its language-model head")
         self._likelihood = likelihood
-        self._encoder = ChatEncoder(tokenizer)
-        self._backend: ScoringBackend
-        self._backend, self.notice = choose_backend(parts, cache_bytes, use_cache)
-        self._ledger = TokenLedger()
-        self._totals = Usage()
         self._traits = RewardTraits(
-            label, digest or digest_of_weights(model), prompt, context_length=parts.context_length
+            label, digest or digest_of_weights(model), prompt, context_length=self._reader.context_length
         )
 
     @classmethod
@@ -96,14 +92,21 @@ class ExplicitReward:
             MemoryExhaustedError: The weights do not fit.
         """
         found = load_folder(Path(path), "reward", device, threads, trust_remote_code)
+        settings, digest, language = found.settings, found.digest, None
+        if settings.likelihood and settings.likelihood_model:
+            spoken = load_folder(Path(path) / settings.likelihood_model, "policy", device, threads, trust_remote_code)
+            digest = hashlib.sha256(f"{digest} {spoken.digest}".encode()).hexdigest()[:16]
+            cache_bytes //= 2
+            language = Reader(spoken.model, spoken.tokenizer, cache_bytes, True)
         return cls(
             found.model,
             found.tokenizer,
             name=name or str(path),
-            prompt=found.prompt or "short",
-            digest=found.digest,
+            prompt=settings.prompt or "short",
+            digest=digest,
             cache_bytes=cache_bytes,
-            likelihood=found.likelihood,
+            likelihood=settings.likelihood,
+            language=language,
         )
 
     @property
@@ -113,8 +116,11 @@ class ExplicitReward:
 
     @property
     def usage(self) -> Usage:
-        """Cost of all calls so far."""
-        return self._totals
+        """Cost of all calls so far, of both models where there are two."""
+        if self._language is None:
+            return self._reader.usage
+        both = self._reader.usage + self._language.usage
+        return msgspec.structs.replace(both, requests=self._reader.usage.requests)
 
     def score(self, groups: Sequence[ScoreGroup], progress: ProgressHook = ignore_progress) -> list[list[float]]:
         """Score all conversations of all groups together.
@@ -124,22 +130,10 @@ class ExplicitReward:
             MemoryExhaustedError: No memory left even for one sequence.
             InterruptedRun: Raised by the progress hook.
         """
-        started, computed = time.perf_counter(), self._backend.computed
-        fitted = [self._fit(item) for group in groups for item in group.items]
-        try:
-            spans = []
-            if self._likelihood:
-                items = (item for group in groups for item in group.items)
-                spans = [reply_span(self._encoder, *pair) for pair in zip(items, map(_length, fitted), strict=True)]
-            values = self._values([context.ids for context in fitted], spans, progress)
-        finally:
-            self._totals += Usage(
-                tokens_computed=self._backend.computed - computed,
-                tokens_unique=self._ledger.unique - self._totals.tokens_unique,
-                requests=1,
-                dropped_observations=sum(context.dropped for context in fitted),
-                milliseconds=(time.perf_counter() - started) * 1e3,
-            )
+        values = self._values([item for group in groups for item in group.items], progress)
+        for value in values:
+            if not math.isfinite(value):
+                raise DataError(f"{self._traits.name}: the reward model gave {value}", "Its weights are damaged.")
         remaining = iter(values)
         return [[next(remaining) for _ in group.items] for group in groups]
 
@@ -148,42 +142,19 @@ class ExplicitReward:
 
     def close(self) -> None:
         """Free the model."""
-        self._backend = ClosedBackend()
+        for reader in self._readers():
+            reader.close()
 
-    def _fit(self, conversation: Conversation) -> FittedContext:
-        window = self._traits.context_length
-        return fit_context(self._encoder, conversation, window, 0, False)
+    def _readers(self) -> list[Reader]:
+        return [self._reader] if self._language is None else [self._reader, self._language]
 
-    def _values(self, sequences: list[list[int]], spans: list[Span], progress: ProgressHook) -> list[float]:
-        values: list[float] = []
-        progress(Progress("scoring", 0, len(sequences)))
-        for start in range(0, len(sequences), BATCH_SEQUENCES):
-            batch = sequences[start : start + BATCH_SEQUENCES]
-            asked = spans[start : start + BATCH_SEQUENCES] or [Span(1, 1)] * len(batch)
-            pairs = list(zip(batch, asked, strict=True))
-            values += [value for row in in_smaller_batches(self._run, pairs, _cannot_split, "scoring") for value in row]
-            for sequence in batch:
-                self._ledger.add(sequence)
-            progress(Progress("scoring", len(values), len(sequences)))
-        for value in values:
-            if not math.isfinite(value):
-                raise DataError(f"{self._traits.name}: the reward model gave {value}", "Its weights are damaged.")
-        return values
-
-    def _run(self, asked: Sequence[tuple[list[int], Span]]) -> list[list[float]]:
-        sequences = [sequence for sequence, _ in asked]
-        if self._likelihood:
-            outputs, least = self._backend.outputs_and_likelihoods(sequences, [span for _, span in asked])
-            values = outputs.float().cpu().reshape(len(asked)) + self._likelihood * least
+    def _values(self, items: Sequence[Conversation], progress: ProgressHook) -> list[float]:
+        if not self._likelihood:
+            return [value for (value,) in self._reader.outputs(items, progress)]
+        found: Sequence[tuple[list[float], TokenLogs]]
+        if self._language is None:
+            found = self._reader.both(items, progress)
         else:
-            values = self._backend.outputs(sequences).float().reshape(len(asked))
-        rows: list[list[float]] = values[:, None].tolist()
-        return rows
-
-
-def _cannot_split(asked: tuple[list[int], Span]) -> None:
-    return None
-
-
-def _length(context: FittedContext) -> int:
-    return len(context.ids)
+            values = self._reader.outputs(items, progress)
+            found = list(zip(values, self._language.logs(items, progress), strict=True))
+        return [value + self._likelihood * least_likelihood(logs) for (value,), logs in found]

@@ -68,8 +68,11 @@ def _likelihood(config: Config, chosen: float) -> list[str]:
     if not config.fit.likelihoods:
         return []
     tried = ", ".join(f"{weight:g}" for weight in config.fit.likelihoods)
+    who = "the model finds the reply"
+    if config.fit.likelihood_by == "backbone":
+        who = "the language model it began as finds the reply (stored in `language/`)"
     return [
-        f"- Reward: the value plus {chosen:g} times how likely the model finds the reply: the log-probability of its "
+        f"- Reward: the value plus {chosen:g} times how likely {who}: the log-probability of its "
         f"least likely token, relative to what was expected (`likelihood` in `agentrm.json`; dev chose it of {tried})"
     ]
 

@@ -1,0 +1,51 @@
+"""What a model folder says about its use, in a file of its own: `agentrm.json`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+
+from agentrm_models.errors import DataError
+from agentrm_models.messages import PromptStyle
+
+SETTINGS_FILE = "agentrm.json"
+
+Aggregate: TypeAlias = Literal["sum", "mean", "min", "last"]
+"""What becomes of the steps of a path: the sum is the trajectory's reward, `last` the advantage of its last step."""
+
+
+class FolderSettings(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The file's keys, all of them optional; unknown ones are left alone.
+
+    Attributes:
+        prompt: Which instruction the model was trained with.
+        environments: Names of the environments it was trained on.
+        likelihood: What the likelihood of a reply counts in an explicit reward model's reward.
+        likelihood_model: A folder inside this one with the model that tells it; empty: the reward model itself.
+        beta: β with which an implicit reward model was trained.
+        aggregate: What becomes of the steps of an implicit reward model.
+    """
+
+    prompt: PromptStyle | None = None
+    environments: tuple[str, ...] = ()
+    likelihood: float = 0.0
+    likelihood_model: Annotated[str, msgspec.Meta(pattern=r"^([\w-][\w.-]*)?$")] = ""
+    beta: float | None = None
+    aggregate: Aggregate | None = None
+
+
+def read_settings(folder: Path) -> FolderSettings:
+    """Read a folder's file; where there is none, nothing is said.
+
+    Raises:
+        DataError: The file is no JSON object, or a value is not what it should be.
+    """
+    file = folder / SETTINGS_FILE
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=FolderSettings)
+    except FileNotFoundError:
+        return FolderSettings()
+    except (OSError, msgspec.DecodeError) as error:
+        raise DataError(f"{file}: {str(error)[:200]}") from error

@@ -1,0 +1,136 @@
+"""How a reward model reads conversations: encoded, fitted to its window, in batches that memory holds, and counted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from agentrm_models.chat import ChatEncoder
+from agentrm_models.context import fit_context, reply_span
+from agentrm_models.messages import Conversation
+from agentrm_models.prefix_cache.backends import ClosedBackend, choose_backend
+from agentrm_models.prefix_cache.ledger import TokenLedger
+from agentrm_models.prefix_cache.memory import in_smaller_batches
+from agentrm_models.prefix_cache.states import ScoringBackend, TokenLogs, architecture_of
+from agentrm_models.usage import Progress, ProgressHook, Usage
+
+Found = TypeVar("Found")
+
+BATCH_SEQUENCES = 512
+"""Conversations read between two calls of the progress hook."""
+
+
+class Encoded(NamedTuple):
+    """A conversation that ends in a reply, as ids.
+
+    Attributes:
+        dropped: Observations left out, so that it fits the window.
+    """
+
+    conversation: Conversation
+    ids: list[int]
+    dropped: int
+
+
+class Reader:
+    """A model behind its prefix cache. The weights must not change during the life of this object.
+
+    Args:
+        model: A `transformers` model in evaluation mode.
+        tokenizer: Its tokenizer.
+        cache_bytes: Limit of the prefix cache; 0 takes a share of the memory that is free.
+        use_cache: False computes everything anew, for comparison.
+
+    Attributes:
+        context_length: Tokens the model can read; 0 where there is no limit.
+        tells_likelihood: Whether it is known how likely the model finds a token.
+        notice: Says why the prefix cache is not used; empty where it is.
+        usage: Cost of all calls so far.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, cache_bytes: int, use_cache: bool) -> None:
+        parts = architecture_of(model)
+        self.context_length = parts.context_length
+        self.tells_likelihood = parts.vocabulary is not None and parts.head is not None
+        self._encoder = ChatEncoder(tokenizer)
+        self._backend: ScoringBackend
+        self._backend, self.notice = choose_backend(parts, cache_bytes, use_cache)
+        self._ledger = TokenLedger()
+        self.usage = Usage()
+
+    def outputs(self, conversations: Sequence[Conversation], progress: ProgressHook) -> list[list[float]]:
+        """The model's outputs at the last id of each conversation.
+
+        Raises:
+            MemoryExhaustedError: No memory left even for one sequence.
+            InterruptedRun: Raised by the progress hook.
+        """
+        return self._read(conversations, self._outputs, progress)
+
+    def logs(self, conversations: Sequence[Conversation], progress: ProgressHook) -> list[TokenLogs]:
+        """How likely the model finds the tokens of the reply that ends each conversation; errors as above."""
+        return self._read(conversations, self._logs, progress)
+
+    def both(
+        self, conversations: Sequence[Conversation], progress: ProgressHook
+    ) -> list[tuple[list[float], TokenLogs]]:
+        """Outputs and logs, which a prefix cache gets from the same rows; errors as above."""
+        return self._read(conversations, self._both, progress)
+
+    def close(self) -> None:
+        """Free the model."""
+        self._backend = ClosedBackend()
+
+    def _outputs(self, batch: Sequence[Encoded]) -> list[list[float]]:
+        outputs = self._backend.outputs([item.ids for item in batch])
+        rows: list[list[float]] = outputs.float().reshape(len(batch), -1).tolist()
+        return rows
+
+    def _logs(self, batch: Sequence[Encoded]) -> list[TokenLogs]:
+        replies = [reply_span(self._encoder, item.conversation, len(item.ids)) for item in batch]
+        return self._backend.logs([item.ids for item in batch], replies)
+
+    def _both(self, batch: Sequence[Encoded]) -> list[tuple[list[float], TokenLogs]]:
+        logs = self._logs(batch)
+        return list(zip(self._outputs(batch), logs, strict=True))
+
+    def _read(
+        self,
+        conversations: Sequence[Conversation],
+        run: Callable[[Sequence[Encoded]], list[Found]],
+        progress: ProgressHook,
+    ) -> list[Found]:
+        started, computed = time.perf_counter(), self._backend.computed
+        items = [self._encode(conversation) for conversation in conversations]
+        found: list[Found] = []
+
+        def run_apart(batch: Sequence[Encoded]) -> list[list[Found]]:
+            return [[result] for result in run(batch)]
+
+        progress(Progress("scoring", 0, len(items)))
+        try:
+            for start in range(0, len(items), BATCH_SEQUENCES):
+                batch = items[start : start + BATCH_SEQUENCES]
+                rows = in_smaller_batches(run_apart, batch, _cannot_split, "scoring")
+                found += [result for row in rows for result in row]
+                for item in batch:
+                    self._ledger.add(item.ids)
+                progress(Progress("scoring", len(found), len(items)))
+        finally:
+            self.usage += Usage(
+                tokens_computed=self._backend.computed - computed,
+                tokens_unique=self._ledger.unique - self.usage.tokens_unique,
+                requests=1,
+                dropped_observations=sum(item.dropped for item in items),
+                milliseconds=(time.perf_counter() - started) * 1e3,
+            )
+        return found
+
+    def _encode(self, conversation: Conversation) -> Encoded:
+        fitted = fit_context(self._encoder, conversation, self.context_length, 0, False)
+        return Encoded(conversation, fitted.ids, fitted.dropped)
+
+
+def _cannot_split(item: Encoded) -> None:
+    return None
