@@ -16,6 +16,9 @@ Aggregate: TypeAlias = Literal["sum", "mean", "min", "last"]
 """What becomes of the steps of a path: the sum is the trajectory's reward, `last` the advantage of its last step."""
 
 
+FolderName: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^([\w-][\w.-]*)?$")]
+
+
 class FolderSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     """The file's keys, all of them optional; unknown ones are left alone.
 
@@ -24,6 +27,8 @@ class FolderSettings(msgspec.Struct, frozen=True, omit_defaults=True):
         environments: Names of the environments it was trained on.
         likelihood: What the likelihood of a reply counts in an explicit reward model's reward.
         likelihood_model: A folder inside this one with the model that tells it; empty: the reward model itself.
+        reference: A folder inside this one with the model that an implicit reward model is compared with, which makes
+            this folder a reward model.
         beta: β with which an implicit reward model was trained.
         aggregate: What becomes of the steps of an implicit reward model.
     """
@@ -31,7 +36,8 @@ class FolderSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     prompt: PromptStyle | None = None
     environments: tuple[str, ...] = ()
     likelihood: float = 0.0
-    likelihood_model: Annotated[str, msgspec.Meta(pattern=r"^([\w-][\w.-]*)?$")] = ""
+    likelihood_model: FolderName = ""
+    reference: FolderName = ""
     beta: float | None = None
     aggregate: Aggregate | None = None
 

@@ -17,13 +17,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast, get_args
 
 from agentrm_models.bundled import BundledModel, ModelRole, bundled_models, model_role
 from agentrm_models.errors import DataError, UsageError
-from agentrm_models.folder_settings import Aggregate
+from agentrm_models.folder_settings import Aggregate, read_settings
 from agentrm_models.typed_path import typed_path
 from agentrm_models.weight_files import check_gguf, check_safetensors
 
@@ -329,7 +330,11 @@ def load_reward(
         )
         return JudgeReward(policy, spec)
     if parsed.kind == "implicit":
-        return _load_implicit(parsed, device, threads, cache_bytes, trust_remote_code)
+        folders = [_fetch(part, trust_remote_code) if part.kind == "hub" else part.path for part in parsed.parts]
+        for folder in folders:
+            _check_folder(folder, "policy")
+        aggregate = cast("Aggregate | None", parsed.detail or None)
+        return _load_implicit(folders, spec, aggregate, device, threads, cache_bytes, trust_remote_code)
     path = _fetch(parsed, trust_remote_code) if parsed.kind == "hub" else parsed.path
     if path.suffix.lower() == ".gguf" and not path.is_dir():
         raise UsageError(
@@ -337,6 +342,9 @@ def load_reward(
             "Give the folder of a Transformers sequence classifier with one output.",
         )
     _check_folder(path, "reward")
+    reference = read_settings(path).reference
+    if reference:
+        return _load_implicit((path, path / reference), spec, None, device, threads, cache_bytes, trust_remote_code)
     from agentrm_models.rewards.explicit import ExplicitReward
 
     return ExplicitReward.load(
@@ -344,17 +352,22 @@ def load_reward(
     )
 
 
-def _load_implicit(parsed: Spec, device: str, threads: int, cache_bytes: int, trust_remote_code: bool) -> RewardModel:
-    folders = [_fetch(part, trust_remote_code) if part.kind == "hub" else part.path for part in parsed.parts]
-    for folder in folders:
-        _check_folder(folder, "policy")
+def _load_implicit(
+    folders: Sequence[Path],
+    name: str,
+    aggregate: Aggregate | None,
+    device: str,
+    threads: int,
+    cache_bytes: int,
+    trust_remote_code: bool,
+) -> RewardModel:
     from agentrm_models.rewards.implicit import ImplicitReward
 
     return ImplicitReward.load(
         folders[0],
         folders[1],
-        name=parsed.name,
-        aggregate=cast("Aggregate | None", parsed.detail or None),
+        name=name,
+        aggregate=aggregate,
         device=device,
         threads=threads,
         cache_bytes=cache_bytes,

@@ -198,6 +198,19 @@ def test_the_reward_model_learns_contrasts_and_labels_in_turn(workspace, monkeyp
     assert state.step == len(learnt)
 
 
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ({"likelihood_by": "backbone", "likelihoods": []}, r"fit.likelihood_by needs fit.likelihoods"),
+        ({"kind": "implicit"}, r"fit.likelihoods is of explicit reward models"),
+        ({"kind": "implicit", "likelihoods": [], "ranking": 0.5}, r"fit.ranking is of explicit reward models"),
+    ],
+)
+def test_settings_of_another_kind_are_refused(make_workspace, section, words):
+    with pytest.raises(UsageError, match=words):
+        check_config(make_workspace(fit=section).config)
+
+
 def test_a_language_loss_without_contrasts_is_refused(make_workspace):
     with pytest.raises(UsageError, match=r"fit.language needs fit.contrast_share"):
         check_config(make_workspace(fit={"language": 0.5}).config)

@@ -10,16 +10,27 @@ import pytest
 from fake_ladder import FakeLadder
 from safetensors.torch import load_file
 
-from agentrm_models.errors import DivergedError, InterruptedRun, UsageError
+from agentrm_models.bundled import model_role
+from agentrm_models.errors import DataError, DivergedError, InterruptedRun, UsageError
+from agentrm_models.folder_settings import read_settings
+from agentrm_models.messages import Message
+from agentrm_models.rewards.base import ScoreGroup
+from agentrm_models.specs import load_policy, load_reward
 from agentrm_trainer import fit as fit_module
+from agentrm_trainer import reward_kinds
 from agentrm_trainer import sft as sft_module
+from agentrm_trainer.backbone import load_policy_model, prepare_for_training
 from agentrm_trainer.collect import collect, expert_trajectory, read_trajectories
 from agentrm_trainer.explore import explore
 from agentrm_trainer.fit import fit
+from agentrm_trainer.implicit_loss import Pair, judge_paths
+from agentrm_trainer.judged import Judged, JudgedGroup
 from agentrm_trainer.label import label
 from agentrm_trainer.labelled_trees import read_labelled_trees
 from agentrm_trainer.pipeline import describe, run_pipeline
 from agentrm_trainer.reports.results import Results
+from agentrm_trainer.reward_data import judged_paths, judged_pieces
+from agentrm_trainer.reward_loss import judge_pieces
 from agentrm_trainer.sft import sft
 from agentrm_trainer.workspace import STAGES, read_json
 from agentrm_tui.replies import parse_reply
@@ -201,14 +212,30 @@ def test_models_do_not_name_the_folders_they_were_made_in(done_pipeline):
             assert str(done_pipeline.out) not in file.read_text(), file.name
 
 
-def test_fit_gives_the_same_weights_after_an_interruption(done_pipeline, make_workspace, monkeypatch):
+IMPLICIT = {
+    "kind": "implicit",
+    "likelihoods": [],
+    "aggregates": ["mean", "sum"],
+    "targets": "all",
+    "learning_rate": 1e-3,
+    "beta": 0.5,
+}
+
+
+@pytest.mark.parametrize("kind", ["explicit", "implicit"])
+def test_fit_gives_the_same_weights_after_an_interruption(done_pipeline, make_workspace, monkeypatch, kind):
+    section = IMPLICIT if kind == "implicit" else {}
+    if section:
+        shutil.rmtree(done_pipeline.folder("fit"))
+        fit(make_workspace(resume=True, fit=section))
     before = load_file(done_pipeline.folder("fit") / "reward" / "model.safetensors")
     shutil.rmtree(done_pipeline.folder("fit"))
-    workspace = make_workspace()
-    monkeypatch.setattr(fit_module, "regression_loss", FakeStop(workspace, fit_module.regression_loss, 3))
+    workspace = make_workspace(resume=True, fit=section)
+    loss = "implicit_loss" if section else "regression_loss"
+    monkeypatch.setattr(reward_kinds, loss, FakeStop(workspace, getattr(reward_kinds, loss), 3))
     with pytest.raises(InterruptedRun):
         fit(workspace)
-    fit(make_workspace(resume=True))
+    fit(make_workspace(resume=True, fit=section))
     after = load_file(workspace.folder("fit") / "reward" / "model.safetensors")
     assert all(before[name].equal(after[name]) for name in before)
 
@@ -254,6 +281,7 @@ def test_the_pipeline_ends_with_results_and_cards(done_pipeline):
     assert oracle.score.mean >= results.methods["random-of-n"]["all"].score.mean
     for path in ("export/policy/README.md", "export/reward/README.md"):
         card = (done_pipeline.out / path).read_text()
+        assert ("the value plus 0.3 times" in card) == ("reward" in path)
         assert "beam 2×2" in card and "| collect |" in card
     assert describe(done_pipeline).count("finished") == len(STAGES)
 
@@ -280,12 +308,6 @@ def test_a_resumed_pipeline_passes_finished_stages_over(done_pipeline, make_work
 
 
 def test_the_saved_models_load_and_score(done_pipeline):
-    from agentrm_models.messages import Message
-    from agentrm_models.rewards.base import ScoreGroup
-    from agentrm_models.specs import load_policy, load_reward
-    from agentrm_trainer.judged import JudgedGroup
-    from agentrm_trainer.reward_data import judged_pieces
-    from agentrm_trainer.reward_loss import judge_pieces
 
     policy = load_policy(str(done_pipeline.folder("export") / "policy"), threads=1)
     reward = load_reward(str(done_pipeline.folder("export") / "reward"), threads=1)
@@ -299,7 +321,7 @@ def test_the_saved_models_load_and_score(done_pipeline):
             JudgedGroup,
         )
     ]  # fmt: skip
-    model = fit_module.prepare_for_training(fit_module.load_fitted(done_pipeline), "cpu")
+    model = prepare_for_training(fit_module.load_fitted(done_pipeline), "cpu")
     tokenizer = sft_module.load_tokenizer(done_pipeline.folder("sft") / "policy")
     likelihood = json.loads((done_pipeline.folder("export") / "reward" / "agentrm.json").read_text())["likelihood"]
     assert likelihood == 0.3
@@ -311,11 +333,6 @@ def test_the_saved_models_load_and_score(done_pipeline):
 
 
 def test_the_backbone_may_tell_the_likelihood_and_is_stored_beside(done_pipeline, make_workspace):
-    from agentrm_models.rewards.base import ScoreGroup
-    from agentrm_models.specs import load_reward
-    from agentrm_trainer.judged import JudgedGroup
-    from agentrm_trainer.reward_data import judged_pieces
-    from agentrm_trainer.reward_loss import judge_pieces
 
     shutil.rmtree(done_pipeline.folder("fit"))
     workspace = make_workspace(resume=True, fit={"likelihoods": [0.2], "likelihood_by": "backbone"})
@@ -327,13 +344,10 @@ def test_the_backbone_may_tell_the_likelihood_and_is_stored_beside(done_pipeline
     cloned = load_file(workspace.folder("sft") / "policy" / "model.safetensors")
     assert all(stored[name].equal(cloned[name]) for name in cloned)
     assert "the language model it began as" in (folder / "README.md").read_text()
-    opening = [{"role": "system", "content": "Climb."}, {"role": "user", "content": "Goal: the top."}]
-    replies = [{"role": "assistant", "content": f"Thought: {words}\nAction: {words}"} for words in ("up", "down there")]
-    items = [{"conversation": [*opening, reply], "worth": place} for place, reply in enumerate(replies)]
-    groups = [msgspec.convert({"environment": "ladder", "task": "t", "level": "low", "items": items}, JudgedGroup)]
+    groups = judged_climbs()
     model, language = (
-        fit_module.prepare_for_training(each, "cpu").eval()
-        for each in (fit_module.load_fitted(workspace), fit_module.load_policy_model(str(folder / "language")))
+        prepare_for_training(each, "cpu").eval()
+        for each in (fit_module.load_fitted(workspace), load_policy_model(str(folder / "language")))
     )
     pieces = judged_pieces(sft_module.load_tokenizer(folder), groups, 512)
     trained_view = [group.rewards(0.2) for group in judge_pieces(model, pieces, "cpu", language)]
@@ -344,6 +358,62 @@ def test_the_backbone_may_tell_the_likelihood_and_is_stored_beside(done_pipeline
     for one, other in zip(trained_view, playing_view, strict=True):
         assert one == pytest.approx(other, abs=1e-4)
     assert any(one != pytest.approx(other, abs=1e-3) for one, other in zip(alone, playing_view, strict=True))
+
+
+def judged_climbs() -> list[JudgedGroup]:
+    opening = [Message("system", "Climb."), Message("user", "Goal: the top.")]
+    first, second = Message("assistant", "Thought: up\nAction: up"), Message("assistant", "Action: down there")
+    items = ((*opening, first, Message("user", "You are higher."), second), (*opening, second), (*opening, first))
+    return [JudgedGroup("ladder", "t", "low", tuple(Judged(item, place / 2) for place, item in enumerate(items)))]
+
+
+def test_an_implicit_model_is_fitted_stored_with_its_reference_and_plays_as_it_was_judged(
+    done_pipeline, make_workspace
+):
+    shutil.rmtree(done_pipeline.folder("fit"))
+    for stage in ("evaluate", "report", "export"):
+        shutil.rmtree(done_pipeline.folder(stage))
+    workspace = make_workspace(resume=True, fit=IMPLICIT)
+    run_pipeline(workspace)
+    folder = workspace.folder("export") / "reward"
+    settings = read_settings(folder)
+    assert (settings.reference, settings.beta, settings.prompt) == ("reference", 0.5, "short")
+    assert settings.aggregate in ("mean", "sum")
+    card = (folder / "README.md").read_text()
+    assert f"β = 0.5, the {settings.aggregate} of a path's steps" in card
+    assert "beam 2×2" in card
+    reference = load_file(folder / "reference" / "model.safetensors")
+    cloned = load_file(workspace.folder("sft") / "policy" / "model.safetensors")
+    assert all(reference[name].equal(cloned[name]) for name in cloned)
+    groups = judged_climbs()
+    places = (folder, folder / "reference")
+    models = (prepare_for_training(load_policy_model(str(place)), "cpu").eval() for place in places)
+    pieces = judged_paths(sft_module.load_tokenizer(folder), groups, 512)
+    [judged] = judge_paths(Pair(*models, 0.5), pieces, "cpu")
+    reward = load_reward(str(folder), threads=1)
+    assert model_role(folder) == "reward"
+    playing_view = reward.score([ScoreGroup(tuple(item.conversation for item in groups[0].items))])[0]
+    assert judged[settings.aggregate] == pytest.approx(playing_view, abs=1e-4)
+    assert max(abs(value) for value in playing_view) > 1e-3
+
+
+def test_an_implicit_model_learns_outcomes(done_pipeline, make_workspace):
+    section = {**IMPLICIT, "epochs": 12.0, "learning_rate": 3e-3}
+    shutil.rmtree(done_pipeline.folder("fit"))
+    workspace = make_workspace(resume=True, fit=section)
+    fit(workspace)
+    losses = [
+        line["loss"]
+        for line in map(json.loads, (workspace.folder("fit") / "metrics.jsonl").read_text().splitlines())
+        if "loss" in line
+    ]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_trajectories_that_do_not_fit_the_context_are_no_labels(done_pipeline, make_workspace):
+    shutil.rmtree(done_pipeline.folder("fit"))
+    with pytest.raises(DataError, match="no labelled state fits"):
+        fit(make_workspace(resume=True, fit={**IMPLICIT, "targets": "ends"}))
 
 
 def test_two_processes_cannot_work_in_one_folder(make_workspace):

@@ -7,9 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import LlamaForCausalLM
 
 from agentrm_models.errors import UsageError
 from agentrm_trainer.config import FitSection
+from agentrm_trainer.implicit_loss import Pair, implicit_loss, judge_paths
 from agentrm_trainer.packed_attention import use_packed_attention
 from agentrm_trainer.reward_loss import judge_pieces, packed_values, regression_loss
 from agentrm_trainer.tree_packing import LabelledIds, batches, cut_tree, pack_pieces
@@ -124,6 +126,70 @@ def test_the_language_loss_equals_that_of_one_row_for_each_state(limit):
     assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
     for (name, one), other in zip(packed_model.named_parameters(), plain_model.parameters(), strict=True):
         assert torch.allclose(one.grad, other.grad, atol=1e-5), name
+
+
+def random_paths(seed: int, nodes: int) -> list[LabelledIds]:
+    """States whose replies are every second of their stretches of tokens."""
+    draw, paths = np.random.default_rng(seed), [((), np.array([7], np.int32))]
+    for _ in range(nodes):
+        turns, ids = paths[int(draw.integers(len(paths)))]
+        stretch = draw.integers(1, 50, draw.integers(2, 30)).astype(np.int32)
+        start = len(ids) + int(draw.integers(len(stretch)))
+        paths.append(((*turns, (start, len(ids) + len(stretch))), np.concatenate([ids, stretch])))
+    return [
+        LabelledIds(ids, float(draw.random()), float(draw.integers(1, 4)), at, turns=turns)
+        for at, (turns, ids) in enumerate(paths[1:])
+    ]
+
+
+def make_pair(attention: bool) -> Pair:
+    models = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        config = make_model().config
+        models.append(LlamaForCausalLM(config).train())
+        if attention:
+            use_packed_attention(models[-1])
+    return Pair(models[0], models[1].eval(), 0.5)
+
+
+def row_steps(pair: Pair, item: LabelledIds) -> torch.Tensor:
+    """Rewards of the replies of a path, from a row of its own."""
+    ids, found = torch.from_numpy(item.ids).long(), []
+    logs = [model(input_ids=ids[None]).logits[0].log_softmax(-1) for model in (pair.model, pair.reference)]
+    for start, stop in item.turns:
+        words = ids[start:stop, None]
+        one, other = (rows[start - 1 : stop - 1].gather(1, words).sum() for rows in logs)
+        found.append(pair.beta * (one - other.detach()))
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize("limit", [10**9, 200])
+def test_the_implicit_loss_equals_that_of_one_row_for_each_state(limit):
+    items = random_paths(3, 15)
+    packed_pair, plain_pair = make_pair(True), make_pair(False)
+    loss = implicit_loss(packed_pair, pack_pieces(list(cut_tree(items, limit))), "cpu", False)
+    loss.backward()
+    weights = sum(item.weight for item in items)
+    errors = [item.weight * (row_steps(plain_pair, item).sum() - item.target) ** 2 for item in items]
+    expected = torch.stack(errors).sum() / weights
+    expected.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+    for (name, one), other in zip(packed_pair.model.named_parameters(), plain_pair.model.parameters(), strict=True):
+        assert torch.allclose(one.grad, other.grad, atol=1e-4), name
+    assert all(parameter.grad is None for parameter in packed_pair.reference.parameters())
+
+
+def test_aggregates_of_paths_are_those_of_one_row_for_each_state():
+    items = [item._replace(weight=float(place)) for place, item in enumerate(random_paths(5, 12))]
+    [judged] = judge_paths(make_pair(True), list(cut_tree(items, 10**9)), "cpu")
+    with torch.no_grad():
+        steps = [row_steps(make_pair(False), item) for item in items]
+    assert max(len(path) for path in steps) > 2
+    assert judged["sum"] == pytest.approx([path.sum().item() for path in steps], abs=1e-4)
+    assert judged["mean"] == pytest.approx([path.mean().item() for path in steps], abs=1e-4)
+    assert judged["min"] == pytest.approx([path.min().item() for path in steps], abs=1e-4)
+    assert judged["last"] == pytest.approx([path[-1].item() for path in steps], abs=1e-4)
 
 
 def test_judgements_are_those_of_one_row_for_each_state():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -98,12 +100,12 @@ class Provenance(NamedTuple):
     Attributes:
         settings: How the model is to be used, and what it was trained on.
         card: Text of its model card.
-        language: Folder of the language model that tells the likelihood of replies, where there is one.
+        inside: Folders of further models that are stored inside, by the names that the settings give them.
     """
 
     settings: FolderSettings
     card: str
-    language: Path | None = None
+    inside: Mapping[str, Path] = MappingProxyType({})
 
 
 def save_model(folder: Path, model: Any, tokenizer: Any, provenance: Provenance, half: bool = True) -> None:
@@ -122,8 +124,8 @@ def save_model(folder: Path, model: Any, tokenizer: Any, provenance: Provenance,
     tokenizer.save_pretrained(new)
     write_atomically(new / SETTINGS_FILE, msgspec.json.encode(provenance.settings).decode() + "\n")
     write_atomically(new / "README.md", provenance.card)
-    if provenance.language is not None:
-        shutil.copytree(provenance.language, new / provenance.settings.likelihood_model)
+    for name, source in provenance.inside.items():
+        shutil.copytree(source, new / name)
     replace_folder(new, folder)
 
 

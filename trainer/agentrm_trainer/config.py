@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from agentrm_models.folder_settings import Aggregate
+
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -217,9 +219,16 @@ class LabelSection(_Section, frozen=True, kw_only=True):
 
 
 class FitSection(_Section, frozen=True, kw_only=True):
-    """The explicit reward model: one linear value head on the last token, mean squared error.
+    """The reward model: explicit, one linear value head on the last token, or implicit; mean squared error.
 
     Attributes:
+        kind: `implicit` fits a language model: β times how much likelier than the model it began as it finds the
+            replies of a trajectory, summed over its steps, is to be the outcome (arXiv 2412.01981, 2502.18407).
+        beta: β of that.
+        targets: What an implicit model is fitted to: outcomes at the `ends` of trajectories, or the labels of `all`
+            states.
+        aggregates: What becomes of the steps of a path when an implicit model plays, of which dev chooses one (the
+            first where there is no dev).
         prompt: Which instruction it is given (the paper's has a short one of its own).
         learning_rate: Peak of the cosine (paper: 1e-5 for an 8B model).
         head_rate: Factor of the head's learning rate.
@@ -242,6 +251,10 @@ class FitSection(_Section, frozen=True, kw_only=True):
         evaluations: How often the model is measured on dev; the best one is kept.
     """
 
+    kind: Literal["explicit", "implicit"] = "explicit"
+    beta: Rate = 0.05
+    targets: Literal["ends", "all"] = "ends"
+    aggregates: Annotated[tuple[Aggregate, ...], Meta(min_length=1)] = ("sum",)
     prompt: Literal["short", "full"] = "short"
     learning_rate: Rate = 3e-4
     head_rate: Rate = 3.0

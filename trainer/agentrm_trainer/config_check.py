@@ -29,6 +29,11 @@ def check_config(config: Config) -> None:
         raise UsageError(
             "fit.likelihood_by needs fit.likelihoods", "Give weights that dev may choose from, or leave it out."
         )
+    if config.fit.kind == "implicit":
+        explicit = ("contrast_share", "ranking", "every_token", "language", "likelihoods")
+        given = next((name for name in explicit if getattr(config.fit, name)), "")
+        if given:
+            raise UsageError(f"fit.{given} is of explicit reward models", "Leave it out, or set fit.kind: explicit.")
     for number, section in enumerate(config.environments):
         environment = make_environment(section.name)
         known = environment.traits.levels

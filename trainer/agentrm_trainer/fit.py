@@ -1,40 +1,25 @@
-"""Stage `fit`: the explicit reward model, by mean squared error on packed trees (AgentRM: one linear value head)."""
+"""Stage `fit`: a reward model, by mean squared error on packed trees."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import torch
 
 from agentrm_models.errors import DataError
-from agentrm_models.folder_settings import FolderSettings
-from agentrm_trainer.backbone import (
-    Provenance,
-    load_policy_model,
-    load_reward_model,
-    new_reward_model,
-    prepare_for_training,
-    save_model,
-)
+from agentrm_trainer.backbone import load_reward_model
 from agentrm_trainer.config import digest_of
-from agentrm_trainer.judged import JudgedGroup, pair_accuracy
-from agentrm_trainer.labelled_trees import LabelledTree, read_labelled_trees
+from agentrm_trainer.labelled_trees import read_labelled_trees
 from agentrm_trainer.optimisation import Budget, Trainer, load_checkpoint, save_checkpoint
 from agentrm_trainer.processes import Processes
 from agentrm_trainer.progress import Task
-from agentrm_trainer.reports.cards import reward_card
-from agentrm_trainer.reward_data import judged_pieces, tree_pieces
-from agentrm_trainer.reward_loss import Judgements, judge_pieces, regression_loss
+from agentrm_trainer.reward_kinds import DevStates, Explicit, Implicit, RewardKind
 from agentrm_trainer.tokenizer import load_tokenizer
 from agentrm_trainer.tree_packing import Piece, batches, pack_pieces
-from agentrm_trainer.workspace import StageFolder, Workspace, read_json
-
-LANGUAGE_FOLDER = "language"
-"""Where the language model that tells the likelihood of replies lies, inside the reward model's folder."""
+from agentrm_trainer.workspace import StageFolder, Workspace
 
 
 class Cursor(msgspec.Struct):
@@ -63,7 +48,7 @@ class FitState(msgspec.Struct):
     loss: float = 0.0
     next_evaluation: float = 0.0
     best: float = -1.0
-    evaluations: list[dict[str, float]] = msgspec.field(default_factory=list)
+    evaluations: list[dict[str, float | str]] = msgspec.field(default_factory=list)
 
 
 def fit(workspace: Workspace) -> None:
@@ -87,29 +72,28 @@ class FitRun:
         config = workspace.config
         cloned = workspace.folder("sft")
         backbone = cloned / "backbone" if (cloned / "backbone").exists() else cloned / "policy"
-        self._tokenizer = load_tokenizer(backbone)
-        model = prepare_for_training(new_reward_model(backbone, self._tokenizer, config.seed), processes.device)
-        self._context = int(model.config.max_position_embeddings)
-        self._trainer = Trainer(model, self._section, processes, "score", self._section.head_rate)
+        tokenizer = load_tokenizer(backbone)
+        dev = DevStates.read(workspace.folder("explore") / "dev")
+        self._no_dev = dev.empty
+        make = Implicit if self._section.kind == "implicit" else Explicit
+        self._kind: RewardKind = make(config, backbone, tokenizer, dev, processes.device)
+        self._trainer = Trainer(self._kind.model, self._section, processes, "score", self._section.head_rate)
         self._state = load_checkpoint(folder.path / "checkpoint", self._trainer, FitState) or FitState()
         trees = read_labelled_trees(workspace.folder("label") / "trees.jsonl")
         self._trees = len(trees)
-        self._labels = self._source("labels", self._encoded(trees), self._state.labels)
+        self._labels = self._source("labels", self._kind.pieces(trees), self._state.labels)
+        if not self._labels.pieces:
+            raise DataError(
+                "fit: no labelled state fits the model's context",
+                "Train a model with a longer one, or fit.targets: all.",
+            )
         self._contrasts: _Source | None = None
         if self._section.contrast_share:
             pieces: list[Piece] = []
             for path in sorted((workspace.folder("label") / "contrasts").glob("*.jsonl")):
-                pieces += self._encoded(read_labelled_trees(path), judged=True)
+                pieces += self._kind.pieces(read_labelled_trees(path), judged=True)
             self._contrasts = self._source("contrasts", pieces, self._state.contrasts) if pieces else None
         self._budget = Budget(minutes=self._section.max_minutes)
-        self._backbone = backbone
-        self._language = None
-        if self._section.likelihood_by == "backbone":
-            self._language = prepare_for_training(load_policy_model(str(backbone)), processes.device).eval()
-        self._dev = _DevStates(workspace.folder("explore") / "dev", self._tokenizer, self._context)
-
-    def _encoded(self, trees: Sequence[LabelledTree], judged: bool = False) -> list[Piece]:
-        return tree_pieces(self._tokenizer, trees, self._context, self._section.tree_tokens, judged)
 
     def _source(self, name: str, pieces: list[Piece], cursor: Cursor) -> _Source:
         return _Source(f"fit/{name}/{self._workspace.config.seed}", pieces, self._section.tokens_per_step, cursor)
@@ -158,7 +142,7 @@ class FitRun:
         loss = torch.zeros((), device=self._processes.device)
         if share_of := self._processes.share(pieces, lambda piece: piece.tokens):
             own = pack_pieces(share_of, self._section.ranking_difference) if self._processes.count > 1 else packed
-            loss = regression_loss(self._trainer.model, own, self._section, self._processes.device, total)
+            loss = self._kind.loss(own, self._processes.device, total)
         value = self._trainer.step(loss, share)
         state.step += 1
         state.tokens += len(packed.ids)
@@ -172,24 +156,23 @@ class FitRun:
 
     def _evaluate_if_due(self, share: float) -> None:
         state = self._state
-        if share < state.next_evaluation or (share == 0 and self._dev.empty):
+        if share < state.next_evaluation or (share == 0 and self._no_dev):
             return
-        if share > 0 and not self._dev.empty:
+        if share > 0 and not self._no_dev:
             self._evaluate()
         state.next_evaluation += 1 / self._section.evaluations
 
     def _evaluate(self) -> None:
         if not self._processes.first:
             return
-        weights = self._section.likelihoods
-        figures = self._dev.measure(self._trainer.model, self._processes.device, weights, self._language)
+        figures = self._kind.measure(self._processes.device)
         self._state.evaluations.append({"tokens": self._state.tokens, **figures})
         self._folder.log(evaluation=True, tokens=self._state.tokens, **figures)
-        shown = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in figures.items())
+        shown = ", ".join(f"{name.replace('_', ' ')} {_shown(value)}" for name, value in figures.items())
         self._workspace.display.say(f"fit: {self._state.tokens / 1e6:.2f}M tokens, dev {shown}")
-        if figures["selection"] > self._state.best:
-            self._state.best = figures["selection"]
-            self._save_model(figures.get("likelihood", 0.0))
+        if float(figures["selection"]) > self._state.best:
+            self._state.best = float(figures["selection"])
+            self._save_model(figures)
 
     def _save(self) -> None:
         if not self._processes.first:
@@ -208,22 +191,16 @@ class FitRun:
             "evaluations": self._state.evaluations,
         }
 
-    def _save_model(self, likelihood: float) -> None:
-        config = self._workspace.config
-        card = reward_card(config, self._figures(), likelihood)
-        beside = likelihood and self._section.likelihood_by == "backbone"
-        name = LANGUAGE_FOLDER if beside else ""
-        settings = FolderSettings(self._section.prompt, config.environment_names, likelihood, name)
-        provenance = Provenance(settings, card, self._backbone if beside else None)
-        save_model(self._folder.path / "reward", self._trainer.model, self._tokenizer, provenance)
+    def _save_model(self, choice: dict[str, float | str]) -> None:
+        self._kind.save(self._folder.path / "reward", self._figures(), choice)
 
     def _finish(self) -> None:
         if not self._processes.first:
             return
         self._save()
         self._log(1.0)
-        if self._dev.empty:
-            self._save_model(self._section.likelihoods[0] if self._section.likelihoods else 0.0)
+        if self._no_dev:
+            self._save_model({})
         else:
             self._evaluate()
         self._folder.finish(**self._figures())
@@ -257,54 +234,8 @@ class _Source:
         return list(batches(self.pieces, self._tokens, order))
 
 
-class _DevStates:
-    """States of dev tasks with known worth, read once and measured often."""
-
-    def __init__(self, folder: Path, tokenizer: Any, context: int) -> None:
-        self._groups = {
-            name: _read_groups(folder / f"{name}.json")
-            for name in ("ends", "siblings")
-            if (folder / f"{name}.json").exists()
-        }
-        self._pieces = {name: judged_pieces(tokenizer, groups, context) for name, groups in self._groups.items()}
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is nothing to choose by."""
-        return not any(self._groups.values())
-
-    def measure(
-        self, model: Any, device: str, likelihoods: Sequence[float] = (), language: Any = None
-    ) -> dict[str, float]:
-        """Pair accuracies, and the selection score: their mean, weighted by the root of the number of pairs.
-
-        Args:
-            likelihoods: Weights of a reply's likelihood in the reward; those figures are given whose score is best.
-            language: The model that tells it; None takes the reward model itself.
-        """
-        judged = {name: judge_pieces(model, pieces, device, language) for name, pieces in self._pieces.items()}
-        if not likelihoods:
-            return self._figures(judged, 0.0)
-        found = [{**self._figures(judged, weight), "likelihood": weight} for weight in likelihoods]
-        return max(found, key=lambda figures: figures["selection"])
-
-    def _figures(self, judged: dict[str, list[Judgements]], likelihood: float) -> dict[str, float]:
-        figures: dict[str, float] = {}
-        total = weights = 0.0
-        for name, groups in self._groups.items():
-            values = [group.rewards(likelihood) for group in judged[name]]
-            found = pair_accuracy(groups, values, 0.1 if name == "siblings" else 0.0)
-            if found.pairs:
-                figures[f"{name}_accuracy"], figures[f"{name}_pairs"] = round(found.accuracy, 4), found.pairs
-                total += found.accuracy * found.pairs**0.5
-                weights += found.pairs**0.5
-        figures["selection"] = round(total / weights, 4) if weights else 0.0
-        return figures
-
-
-def _read_groups(path: Path) -> list[JudgedGroup]:
-    groups: list[JudgedGroup] = read_json(path, list[JudgedGroup])
-    return groups
+def _shown(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def load_fitted(workspace: Workspace) -> Any:

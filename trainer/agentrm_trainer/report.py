@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from agentrm_models.folder_settings import read_settings
 from agentrm_trainer.config import digest_of
 from agentrm_trainer.reports.cards import policy_card, results_section, reward_card
 from agentrm_trainer.reports.results import Results
@@ -26,7 +27,8 @@ def report(workspace: Workspace) -> None:
     section = results_section(tables, minutes, _stage_figures(workspace))
     policy, reward = workspace.done("sft").figures, workspace.done("fit").figures
     write_atomically(workspace.folder("sft") / "policy" / "README.md", policy_card(config, policy) + section)
-    write_atomically(workspace.folder("fit") / "reward" / "README.md", reward_card(config, reward) + section)
+    fitted = workspace.folder("fit") / "reward"
+    write_atomically(fitted / "README.md", reward_card(config, reward, read_settings(fitted)) + section)
     folder.finish(minutes=dict(minutes))
     workspace.display.say(tables)
 

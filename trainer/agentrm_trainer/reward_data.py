@@ -24,7 +24,7 @@ def encode_state(tokenizer: Any, conversation: Conversation, context: int) -> ND
 def tree_pieces(
     tokenizer: Any, trees: Sequence[LabelledTree], context: int, limit: int, judged: bool = False
 ) -> list[Piece]:
-    """Encode labelled trees and cut them into pieces of at most `limit` tokens where possible.
+    """Encode labelled trees for an explicit model and cut them into pieces of at most `limit` tokens where possible.
 
     Args:
         judged: The targets of siblings say which is best; means of few returns do not.
@@ -42,6 +42,53 @@ def tree_pieces(
                 )
         pieces += cut_tree(items, limit)
     return pieces
+
+
+def path_pieces(
+    tokenizer: Any, trees: Sequence[LabelledTree], context: int, limit: int, ends_only: bool
+) -> list[Piece]:
+    """Encode labelled trees for an implicit model: each state names the replies of its whole path.
+
+    States that do not fit the context are left out: their first replies are no longer there.
+
+    Args:
+        ends_only: Only states that nothing follows, as the ends of trajectories are.
+    """
+    pieces: list[Piece] = []
+    for tree in trees:
+        inner = {node.parent for node in tree.nodes} if ends_only else set()
+        items = []
+        for index, node in enumerate(tree.nodes):
+            if node.target is not None and index not in inner:
+                items += _path(tokenizer, tree.conversation(index), context, node.target, node.weight, index)
+        pieces += cut_tree(items, limit)
+    return pieces
+
+
+def judged_paths(tokenizer: Any, groups: Sequence[JudgedGroup], context: int) -> list[Piece]:
+    """Encode groups of judged states as `path_pieces` does, as far as they fit the context (see `judged_pieces`)."""
+    pieces: list[Piece] = []
+    for group in groups:
+        items = []
+        for place, item in enumerate(group.items):
+            items += _path(tokenizer, item.conversation, context, item.worth, float(place), place)
+        pieces += cut_tree(items, 10**9)
+    return pieces
+
+
+def _path(
+    tokenizer: Any, conversation: Conversation, context: int, target: float, weight: float, place: int
+) -> list[LabelledIds]:
+    segments = encoder_of(tokenizer).segments(conversation)
+    ids = [token for segment in segments for token in segment.ids]
+    if len(ids) > context:
+        return []
+    turns, at = [], 0
+    for segment in segments:
+        if segment.start < segment.stop:
+            turns.append((at + segment.start, at + segment.stop))
+        at += len(segment.ids)
+    return [LabelledIds(np.asarray(ids, np.int32), target, weight, place, turns=tuple(turns))]
 
 
 def _best_of_siblings(tree: LabelledTree) -> set[int]:

@@ -33,6 +33,7 @@ class LabelledIds(NamedTuple):
         reply: How many of the last tokens are the judged reply.
         closing: How many of these the chat template puts after the end of the turn.
         best: The reply is as good as the best of at least two siblings, and worth something.
+        turns: Where the replies of the whole path lie, as (first, one after the last), where they are wanted.
     """
 
     ids: NDArray[np.int32]
@@ -42,6 +43,7 @@ class LabelledIds(NamedTuple):
     reply: int = 1
     closing: int = 0
     best: bool = False
+    turns: tuple[tuple[int, int], ...] = ()
 
 
 class Piece(NamedTuple):
@@ -70,6 +72,21 @@ class Words(NamedTuple):
     owners: Tensor
 
 
+class Turns(NamedTuple):
+    """All replies on the ways to the states, as predictions.
+
+    Attributes:
+        before, ids: As in `Words`, shapes (words,).
+        steps: The reply that each word is of, shape (words,).
+        states: The state that each reply leads to, shape (replies,), not decreasing.
+    """
+
+    before: Tensor
+    ids: Tensor
+    steps: Tensor
+    states: Tensor
+
+
 class PackedTrees(NamedTuple):
     """A batch: one row of tokens, and where its states end.
 
@@ -84,6 +101,7 @@ class PackedTrees(NamedTuple):
         pairs: States that are siblings and differ in target, the better one first, shape (pairs, 2).
         words: The same replies without what the template adds, as predictions.
         best: Whether a state's reply is among the best of siblings, shape (states,), bool.
+        turns: The replies on the ways to the states, where these name them.
     """
 
     ids: Tensor
@@ -98,6 +116,7 @@ class PackedTrees(NamedTuple):
     pairs: Tensor
     words: Words
     best: Tensor
+    turns: Turns
 
 
 def cut_tree(items: Sequence[LabelledIds], limit: int) -> Iterator[Piece]:
@@ -142,6 +161,7 @@ def pack_pieces(pieces: Sequence[Piece], least_difference: float = 0.1) -> Packe
     replies: list[NDArray[np.int64]] = []
     before_words: list[NDArray[np.int64]] = []
     words: list[NDArray[np.int32]] = []
+    turns = _TurnList([], [], [])
     total = 0
     for piece in pieces:
         path, before = np.zeros(0, np.int64), np.zeros(0, np.int32)
@@ -159,6 +179,7 @@ def pack_pieces(pieces: Sequence[Piece], least_difference: float = 0.1) -> Packe
             start, stop = max(len(path) - item.reply, 1), max(len(path) - item.closing, 1)
             before_words.append(path[start - 1 : stop - 1])
             words.append(item.ids[start:stop])
+            turns.add(item, path, len(ends) - 1)
             before = item.ids
     items = [item for piece in pieces for item in piece.items]
     states = torch.arange(len(items))
@@ -180,7 +201,28 @@ def pack_pieces(pieces: Sequence[Piece], least_difference: float = 0.1) -> Packe
             states.repeat_interleave(spoken),
         ),
         torch.tensor([item.best for item in items]),
+        turns.tensors(),
     )
+
+
+class _TurnList(NamedTuple):
+    before: list[NDArray[np.int64]]
+    ids: list[NDArray[np.int32]]
+    states: list[int]
+
+    def add(self, item: LabelledIds, path: NDArray[np.int64], state: int) -> None:
+        for start, stop in item.turns:
+            self.before.append(path[start - 1 : stop - 1])
+            self.ids.append(item.ids[start:stop])
+            self.states.append(state)
+
+    def tensors(self) -> Turns:
+        return Turns(
+            torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *self.before])),
+            torch.from_numpy(np.concatenate([np.zeros(0, np.int32), *self.ids])).long(),
+            torch.arange(len(self.ids)).repeat_interleave(torch.tensor([len(part) for part in self.ids]).long()),
+            torch.tensor(self.states).long(),
+        )
 
 
 def _blocks(path: NDArray[np.int64], shared: int) -> Iterator[_Block]:

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import msgspec
 
 from agentrm_models.errors import DataError
-from agentrm_models.folder_settings import read_settings
+from agentrm_models.folder_settings import FolderSettings, read_settings
 
 ModelRole: TypeAlias = Literal["policy", "reward"]
 
@@ -43,22 +43,29 @@ class _Config(msgspec.Struct):
 
 
 def model_role(folder: Path) -> ModelRole | None:
-    """Tell a policy from a reward model by the architecture its `config.json` names; None where there is no model."""
+    """Tell a policy from a reward model; None where there is no model.
+
+    A reward model is what `config.json` calls a classifier, or a language model that is stored with its reference.
+    """
     try:
         config = msgspec.json.decode((folder / "config.json").read_bytes(), type=_Config)
     except (OSError, msgspec.DecodeError):
         return None
     if any(name.endswith(("ForSequenceClassification", "ForTokenClassification")) for name in config.architectures):
         return "reward"
-    return "policy"
+    return "reward" if _settings(folder).reference else "policy"
 
 
 def trained_on(folder: Path) -> tuple[str, ...]:
     """The environments that a model folder's `agentrm.json` names; empty where it names none."""
+    return _settings(folder).environments
+
+
+def _settings(folder: Path) -> FolderSettings:
     try:
-        return read_settings(folder).environments
+        return read_settings(folder)
     except DataError:
-        return ()
+        return FolderSettings()
 
 
 def bundled_models(root: Path = HERE) -> list[BundledModel]:

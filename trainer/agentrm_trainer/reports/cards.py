@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from agentrm_models.folder_settings import FolderSettings
 from agentrm_trainer.config import Config
 
 _HEAD = """\
@@ -43,28 +44,45 @@ def _backbone(figures: dict[str, Any]) -> str:
     return f"; the backbone of its reward model read on, to {figures['tokens']:,}"
 
 
-def reward_card(config: Config, figures: dict[str, Any], likelihood: float = 0.0) -> str:
-    """The card of an explicit reward model, written when it is saved; the report stage adds results."""
+def reward_card(config: Config, figures: dict[str, Any], settings: FolderSettings) -> str:
+    """The card of a reward model, written when it is saved; the report stage adds results."""
     label = config.label
     rule = "all acted states, rollouts included" if label.variant == "all" else f"states with N ≥ {label.min_visits}"
+    if config.fit.kind == "implicit" and config.fit.targets == "ends":
+        rule = "ends of trajectories"
     return "\n".join(
         [
             _HEAD.format(tag="reward-model"),
             f"# {config.name}: reward model",
             "",
-            "`AutoModelForSequenceClassification` with one bias-free output: it reads goal, history, thought and "
-            f"action and predicts the return. Trained on trees explored in {_environments(config)}.",
+            f"{_form(config)} Trained on trees explored in {_environments(config)}.",
             "",
             f"- Parameters: {figures['parameters']:,}",
             f"- Labels: {figures['labels']:,} ({rule}) of {figures['trees']:,} trees, mean squared error",
-            *_likelihood(config, likelihood),
+            *_choice(config, settings),
             f"- Instruction it was trained with: `{config.fit.prompt}`",
             *_common(config, "fit"),
         ]
     )
 
 
-def _likelihood(config: Config, chosen: float) -> list[str]:
+def _form(config: Config) -> str:
+    if config.fit.kind == "implicit":
+        return (
+            "A language model; the reward of a reply is β times how much likelier it finds it than the model it began "
+            "as, which is stored in `reference/`."
+        )
+    return (
+        "`AutoModelForSequenceClassification` with one bias-free output: it reads goal, history, thought and action "
+        "and predicts the return."
+    )
+
+
+def _choice(config: Config, settings: FolderSettings) -> list[str]:
+    """What dev chose besides the weights."""
+    if config.fit.kind == "implicit":
+        tried = ", ".join(config.fit.aggregates)
+        return [f"- Reward: β = {settings.beta:g}, the {settings.aggregate} of a path's steps (dev chose of {tried})"]
     if not config.fit.likelihoods:
         return []
     tried = ", ".join(f"{weight:g}" for weight in config.fit.likelihoods)
@@ -72,8 +90,8 @@ def _likelihood(config: Config, chosen: float) -> list[str]:
     if config.fit.likelihood_by == "backbone":
         who = "the language model it began as finds the reply (stored in `language/`)"
     return [
-        f"- Reward: the value plus {chosen:g} times how likely {who}: the log-probability of its "
-        f"least likely token, relative to what was expected (`likelihood` in `agentrm.json`; dev chose it of {tried})"
+        f"- Reward: the value plus {settings.likelihood:g} times how likely {who}: the log-probability of its least "
+        f"likely token, relative to what was expected (`likelihood` in `agentrm.json`; dev chose it of {tried})"
     ]
 
 
