@@ -82,6 +82,27 @@ def test_larger_models_keep_most_of_their_matrices_where_they_are(family: str, m
         assert weight.data_ptr() == module.weight.data_ptr()
 
 
+def test_memory_that_nothing_was_written_to_is_never_read() -> None:
+    cached, plain = backends()
+    prompts = [list(range(5, 25)), list(range(5, 12))]
+    cached.outputs(prompts[:1])
+    pool = cached._pool
+    free = torch.from_numpy(np.concatenate([pool._free, *pool._returned]))
+    assert len(free) + pool.used == pool._slots
+    for store in pool._stores:
+        assert store is not None
+        with torch.inference_mode():
+            store[free] = float("nan")
+    decoding = cached.decode(prompts, [2, 1], [8, 8])
+    written = [prompts[0], prompts[0], prompts[1]]
+    for token in range(3):
+        tokens = [40 + token, 50 + token, 60 + token]
+        written = [[*text, new] for text, new in zip(written, tokens, strict=True)]
+        found = decoding.step([0, 1, 2], tokens)
+        assert torch.allclose(found, plain.outputs(written), atol=1e-4, rtol=0)
+    decoding.close()
+
+
 def assert_same_logs(cached: CachedBackend, plain: UncachedBackend, batch: Tree, starts: list[int]) -> None:
     spans = [Span(min(start, len(ids)), len(ids)) for start, ids in zip(starts, batch, strict=True)]
     for found, expected in zip(cached.logs(batch, spans), plain.logs(batch, spans), strict=True):
