@@ -30,6 +30,7 @@ class EnvironmentSection(_Section, frozen=True, kw_only=True):
     Attributes:
         name: A registered environment name.
         levels: Levels to play in turn; empty takes the environment's own mix.
+        test_levels: Those of the test tasks; empty takes `levels`.
         train_tasks: Expert trajectories to collect (seeds from 0 on).
         dev_tasks: Tasks of the development split on which choices are made.
         test_tasks: Tasks of the test split; those whose initial state was seen in training are passed over.
@@ -38,6 +39,7 @@ class EnvironmentSection(_Section, frozen=True, kw_only=True):
 
     name: str
     levels: tuple[str, ...] = ()
+    test_levels: tuple[str, ...] = ()
     train_tasks: Positive = 1_000
     dev_tasks: Positive = 50
     test_tasks: Positive = 300

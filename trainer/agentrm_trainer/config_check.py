@@ -43,7 +43,7 @@ def check_config(config: Config) -> None:
             raise UsageError(
                 f"label.contrasts: {section.name} has no expert or no exact snapshots", "Leave label.contrasts out."
             )
-        for level in section.levels:
+        for level in (*section.levels, *section.test_levels):
             if known and level not in known:
                 near = get_close_matches(level, known, n=1, cutoff=0.0)
                 raise UsageError(

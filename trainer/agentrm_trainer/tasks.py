@@ -19,9 +19,9 @@ def tasks_from(
 ) -> list[Task]:
     """Tasks number `first` … of a split: the environment's own mix, or the section's levels in turn."""
     start = SPLIT_SEEDS[split] + first if environment.traits.procedural else first
-    if not section.levels:
+    levels = (section.test_levels if split == "test" else ()) or section.levels
+    if not levels:
         return list(environment.tasks(split, start, count))
-    levels = section.levels
     return [environment.task(f"{levels[seed % len(levels)]}:{seed}") for seed in range(start, start + count)]
 
 

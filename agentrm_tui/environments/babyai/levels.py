@@ -114,17 +114,13 @@ LEVELS: MappingProxyType[str, Level] = MappingProxyType(
 
 MIX = (
     "PickupLoc",
-    "PutNextLocal",
-    "OpenDoorsOrderN4",
     "UnlockPickupDist",
     "PickupDist",
     "OpenDoorLoc",
     "GoToSeqS5R2",
     "ActionObjDoor",
-    "MoveTwoAcrossS5N2",
     "PutNextS7N4",
     "UnlockLocalDist",
-    "GoToLocal",
 )
 """The levels that `tasks` cycles through."""
 
