@@ -169,8 +169,8 @@ def test_an_early_policy_is_kept_and_the_reward_model_starts_from_the_end(make_w
     early, late = (load_file(folder / "model.safetensors") for folder in (policy, backbone))
     assert any(not early[name].equal(late[name]) for name in early)
     started = []
-    plain = fit_module.new_reward_model
-    monkeypatch.setattr(fit_module, "new_reward_model", lambda *args: started.append(args[0]) or plain(*args))
+    plain = reward_kinds.new_reward_model
+    monkeypatch.setattr(reward_kinds, "new_reward_model", lambda *args: started.append(args[0]) or plain(*args))
     fit(workspace)
     assert started == [backbone]
 

@@ -33,6 +33,7 @@ def live(events: list[ev.AnyEvent], status: Status | None) -> App[int]:
 
 
 async def settled(pilot: Pilot[int]) -> None:
+    await pilot.pause()
     await pilot.app.workers.wait_for_complete()
     await pilot.pause()
     await pilot.pause()

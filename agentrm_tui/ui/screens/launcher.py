@@ -153,11 +153,8 @@ class Launcher(Screen[None]):
         yield Input(f"{kept.temperature:g}", type="number", compact=True, id="temperature")
 
     def on_mount(self) -> None:
-        """Name the numbers; once the form is painted ask for levels and runs in the background."""
+        """Name the numbers, then ask for levels and runs in the background."""
         self._name_numbers(self._choices.algorithm)
-        self.call_after_refresh(self._ask)
-
-    def _ask(self) -> None:
         self._describe(self._choices.environment)
         self.load_runs()
 
