@@ -193,13 +193,15 @@ class BranchBatch:
             store = self._pool.layer(layer, key)
             if self._slots is None:
                 self._slots = torch.from_numpy(self._prompt_slots()).to(self._device)
-            states = store.index_select(0, self._slots).view(len(self.rows), self._columns, *store.shape[1:])
+            held = store.index_select(0, self._slots).view(len(self.rows), -1, *store.shape[1:])
+            states = store.new_zeros((len(self.rows), self._columns, *store.shape[1:]))
+            states[:, : held.shape[1]] = held
             self._states[layer] = states
         return states
 
     def _prompt_slots(self) -> NDArray[np.int64]:
-        """The slots of all columns, flat. Columns that hold nothing yet get a slot that does: no state may be NaN."""
-        slots = np.empty((len(self.rows), self._columns), np.int64)
+        """The slots of the prompts' columns, flat. Shorter prompts repeat a slot of theirs: no state may be NaN."""
+        slots = np.empty((len(self.rows), max(row.prompt.end for row in self.rows)), np.int64)
         for row, home in enumerate(self.rows):
             path = home.prompt.path_slots()
             slots[row, : len(path)] = path
