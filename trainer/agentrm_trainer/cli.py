@@ -25,7 +25,7 @@ _HELP: dict[StageName, str] = {
     "sft": "Clone the expert: tokenizer and policy.",
     "explore": "Grow search trees with the policy on other training tasks.",
     "label": "Read reward targets from the trees.",
-    "fit": "Fit the explicit reward model.",
+    "fit": "Fit the reward model, explicit or implicit.",
     "evaluate": "Play unseen test tasks with every method.",
     "report": "Write tables and model cards.",
     "export": "Gather the models, and write the policy as GGUF.",
