@@ -157,6 +157,21 @@ def test_a_judge_with_a_tokenizer_counts_exactly() -> None:
     assert policy.count_tokens(talk) == policy.usage.tokens_unique
 
 
+def test_a_window_that_does_not_hold_two_attempts_is_an_error() -> None:
+    policy = TransformersPolicy(tiny_policy_model(), tiny_tokenizer(), name="tiny")
+    with pytest.raises(DataError, match="window of 512 tokens does not hold"):
+        JudgeReward(policy, "judge:tiny").score([ScoreGroup((attempt(1, 30), attempt(2, 30)))])
+
+
+def test_a_question_leaves_room_for_the_whole_answer() -> None:
+    for window in range(700, 900):
+        oracle = Oracle(window=window)
+        JudgeReward(oracle, "judge").score([ScoreGroup(tuple(attempt(worth, 1) for worth in range(16)))])
+        for request in oracle.asked:
+            read = sum(len(message.content) for message in request.conversation) // 3
+            assert read + request.decoding.max_tokens <= window or len(last_actions(request)) == 2
+
+
 def test_a_server_judges_by_spec(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)

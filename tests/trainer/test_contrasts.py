@@ -211,6 +211,15 @@ def test_settings_of_another_kind_are_refused(make_workspace, section, words):
         check_config(make_workspace(fit=section).config)
 
 
+@pytest.mark.parametrize("label_section", [{"variant": "visits"}, {"expert_share": 0.5}])
+def test_ends_that_are_no_outcomes_are_refused(make_workspace, label_section):
+    section = {"kind": "implicit", "likelihoods": []}
+    check_config(make_workspace(fit=section).config)
+    with pytest.raises(UsageError, match="targets: ends needs outcomes"):
+        check_config(make_workspace(fit=section, label=label_section).config)
+    check_config(make_workspace(fit={**section, "targets": "all"}, label=label_section).config)
+
+
 def test_a_language_loss_without_contrasts_is_refused(make_workspace):
     with pytest.raises(UsageError, match=r"fit.language needs fit.contrast_share"):
         check_config(make_workspace(fit={"language": 0.5}).config)

@@ -34,6 +34,11 @@ def check_config(config: Config) -> None:
         given = next((name for name in explicit if getattr(config.fit, name)), "")
         if given:
             raise UsageError(f"fit.{given} is of explicit reward models", "Leave it out, or set fit.kind: explicit.")
+        if config.fit.targets == "ends" and (config.label.variant != "all" or config.label.expert_share):
+            raise UsageError(
+                "fit.targets: ends needs outcomes: label.variant all, and no label.expert_share",
+                "Other labels are of inner states, or no outcomes; fit.targets: all takes any.",
+            )
     for number, section in enumerate(config.environments):
         environment = make_environment(section.name)
         known = environment.traits.levels

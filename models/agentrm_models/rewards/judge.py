@@ -100,8 +100,8 @@ class JudgeReward:
         """Rank each group; heats of all groups are put to the judge together.
 
         Raises:
-            DataError: The judge gives no ranking, not even when asked again, and never gave one before; or its server
-                failed.
+            DataError: The judge gives no ranking, not even when asked again, and never gave one before; its window does
+                not hold two attempts; or its server failed.
             MemoryExhaustedError: No memory left even for one sequence.
             InterruptedRun: Raised by the progress hook.
         """
@@ -151,11 +151,11 @@ class JudgeReward:
         while True:
             count = -(-len(attempts) // size)
             heats = [attempts[len(attempts) * k // count : len(attempts) * (k + 1) // count] for k in range(count)]
-            if size <= 2 or all(self._fits(_question(items, heat)) for heat in heats):
+            if size <= 2 or all(self._fits(_question(items, heat), len(heat)) for heat in heats):
                 return heats
             size = max(size // 2, 2)
 
-    def _fits(self, question: Conversation) -> bool:
+    def _fits(self, question: Conversation, attempts: int) -> bool:
         window = self._policy.traits.context_length
         if not window:
             return True
@@ -163,7 +163,7 @@ class JudgeReward:
             tokens = self._policy.count_tokens(question)
         else:
             tokens = sum(len(message.content) for message in question) // CHARACTERS_PER_TOKEN
-        return tokens + REASON_TOKENS <= window
+        return tokens + _reply_tokens(attempts) <= window
 
     def _judge(self, asked: Sequence[tuple[Sequence[Conversation], _Heat]], progress: ProgressHook) -> list[_Ranking]:
         requests = [_request(self._shortened(items, heat), len(heat)) for items, heat in asked]
@@ -187,11 +187,17 @@ class JudgeReward:
         """The question about a heat, with only the last steps of its attempts where more do not fit."""
         question = _question(items, heat)
         longest = steps = max(_steps(items[attempt]) for attempt in heat)
-        while steps > 1 and not self._fits(question):
+        while steps > 1 and not self._fits(question, len(heat)):
             steps = (steps + 1) // 2
             question = _question(items, heat, steps)
         if steps < longest:
             self._dropped += sum(max(_steps(items[attempt]) - steps, 0) for attempt in heat)
+        if isinstance(self._policy, CountsTokens) and not self._fits(question, len(heat)):
+            raise DataError(
+                f"{self._traits.name}: its window of {self._traits.context_length} tokens does not hold the last steps "
+                "of two attempts",
+                "Take a judge with a longer one.",
+            )
         return question
 
 
@@ -247,8 +253,12 @@ def _lines(messages: Conversation) -> list[str]:
 
 
 def _request(question: Conversation, attempts: int) -> ProposeRequest:
-    decoding = Decoding(temperature=0.0, max_tokens=REASON_TOKENS + 4 * attempts)
+    decoding = Decoding(temperature=0.0, max_tokens=_reply_tokens(attempts))
     return ProposeRequest(question, 1, decoding, NoiseKey(0, "judge", "judge"), whole_turn=True)
+
+
+def _reply_tokens(attempts: int) -> int:
+    return REASON_TOKENS + 4 * attempts
 
 
 def _warmer(request: ProposeRequest) -> ProposeRequest:
