@@ -19,9 +19,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
+from agentrm_models.torch_environment import SETTINGS
+
+os.environ.update({"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", **SETTINGS, **os.environ})
 
 import batched_episodes
 import beam_episode

@@ -17,6 +17,7 @@ from agentrm_models.prefix_cache import llama_forward
 from agentrm_models.prefix_cache.backends import choose_backend
 from agentrm_models.prefix_cache.cached import EVICTED_AT_ONCE, CachedBackend
 from agentrm_models.prefix_cache.llama_forward import LlamaLayers
+from agentrm_models.prefix_cache.state_memory import ALIGNMENT, Buffers, lazy_zeros
 from agentrm_models.prefix_cache.states import Span, architecture_of
 from agentrm_models.prefix_cache.token_trie import TokenTrie
 from agentrm_models.prefix_cache.uncached import UncachedBackend
@@ -82,25 +83,64 @@ def test_larger_models_keep_most_of_their_matrices_where_they_are(family: str, m
         assert weight.data_ptr() == module.weight.data_ptr()
 
 
-def test_memory_that_nothing_was_written_to_is_never_read() -> None:
-    cached, plain = backends()
-    prompts = [list(range(5, 25)), list(range(5, 12))]
-    cached.outputs(prompts[:1])
+def poison(cached: CachedBackend) -> int:
+    """Fill everything that holds no state now with NaN; gives the buffers that were kept for another use."""
     pool = cached._pool
     free = torch.from_numpy(np.concatenate([pool._free, *pool._returned]))
     assert len(free) + pool.used == pool._slots
-    for store in pool._stores:
-        assert store is not None
-        with torch.inference_mode():
+    with torch.inference_mode():
+        for store in pool._stores:
+            assert store is not None
             store[free] = float("nan")
-    decoding = cached.decode(prompts, [2, 1], [8, 8])
-    written = [prompts[0], prompts[0], prompts[1]]
-    for token in range(3):
-        tokens = [40 + token, 50 + token, 60 + token]
-        written = [[*text, new] for text, new in zip(written, tokens, strict=True)]
-        found = decoding.step([0, 1, 2], tokens)
-        assert torch.allclose(found, plain.outputs(written), atol=1e-4, rtol=0)
-    decoding.close()
+            store[pool._slots :] = float("nan")
+        for buffer in pool.buffers._free:
+            buffer.fill_(float("nan"))
+    return len(pool.buffers._free)
+
+
+def test_memory_that_nothing_was_written_to_is_never_read() -> None:
+    cached, plain = backends()
+    prompts = [list(range(5, 25)), list(range(5, 12)), list(range(7, 18))]
+    cached.outputs(prompts[:1])
+    kept = []
+    for turn in range(3):
+        kept.append(poison(cached))
+        decoding = cached.decode(prompts, [2, 2, 2], [80] * 3)
+        written = [prompt for prompt in prompts for _ in range(2)]
+        live = list(range(6))
+        for token in range(75):
+            if token == 70:
+                live = [4, 5]
+            tokens = [(50 * turn + 10 * row + token) % VOCABULARY for row in live]
+            for row, new in zip(live, tokens, strict=True):
+                written[row] = [*written[row], new]
+            found = decoding.step(live, tokens)
+            if token % 35 in (0, 34):
+                assert torch.allclose(found, plain.outputs([written[row] for row in live]), atol=1e-4, rtol=0)
+        decoding.close()
+    assert_same(cached, plain, written)
+    assert 0 < kept[1] == kept[2]  # what the branches left is used again
+
+
+def test_states_of_any_kind_lie_in_memory_that_is_used_again() -> None:
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        zeros = lazy_zeros((3, 5), torch.empty(1, dtype=dtype))
+        assert zeros.shape == (3, 5) and zeros.dtype == dtype and not zeros.any()
+        assert zeros.data_ptr() % ALIGNMENT == 0
+    buffers, like = Buffers(), torch.empty(1)
+    large, new = buffers.take(100, like)
+    assert new and len(large) >= 100
+    small, _ = buffers.take(10, like)
+    buffers.give_back(large)
+    buffers.give_back(small)
+    assert buffers.take(8, like)[0].data_ptr() == small.data_ptr()
+    again, new = buffers.take(90, like)
+    assert again.data_ptr() == large.data_ptr() and not new
+    buffers.give_back(again)
+    assert buffers.take(1_000, like)[1]  # nothing fits: the largest made way
+    assert not buffers._free
+    with buffers.lent(5, like.double()) as memory:
+        assert memory.dtype == torch.float64 and not buffers._free
 
 
 def assert_same_logs(cached: CachedBackend, plain: UncachedBackend, batch: Tree, starts: list[int]) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agentrm_models.errors import AgentRMError, on_one_line
+from agentrm_models.torch_environment import prepare_torch
 
 if TYPE_CHECKING:
     from agentrm_trainer.workspace import StageName
@@ -82,6 +83,8 @@ def _run(
 ) -> None:
     from agentrm_trainer.config_check import check_config
     from agentrm_trainer.config_file import load_config
+
+    prepare_torch()
     from agentrm_trainer.pipeline import describe, run_pipeline, run_stage
     from agentrm_trainer.processes import launched_first, refuse_processes
     from agentrm_trainer.progress import make_display

@@ -20,10 +20,14 @@ from typing import NamedTuple
 import msgspec
 
 from agentrm_models.errors import MemoryExhaustedError
+from agentrm_models.torch_environment import prepare_torch
 from agentrm_trainer.config import Config
 from agentrm_trainer.processes import launched_processes
 from agentrm_trainer.progress import make_display
 from agentrm_trainer.workspace import StageName, Workspace
+
+GRACE_SECONDS = 3.0
+"""How long the other processes may take to end after one that has stopped or failed."""
 
 
 def run_here(workspace: Workspace, name: StageName) -> None:
@@ -65,17 +69,22 @@ def run_in_processes(workspace: Workspace, stage: StageName, count: int) -> None
     threads = max(1, workspace.config.threads // count)
     config = msgspec.structs.replace(workspace.config, threads=threads)
     sitting = Sitting(stage, config, workspace.out, workspace.resume, count, _free_port())
+    prepare_torch()
     pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+    running: list[Future[None]] = []
     try:
-        _follow(workspace, [pool.submit(_take_part, sitting, index) for index in range(count)])
+        running += [pool.submit(_take_part, sitting, index) for index in range(count)]
+        _follow(workspace, running)
     except BrokenProcessPool:
         workspace.check_stop()
         raise MemoryExhaustedError(
             f"a process of {stage} was ended from outside, as happens when memory runs out", "Use fewer processes."
         ) from None
     finally:
-        for child in multiprocessing.active_children():
-            child.kill()
+        # Who has come to an end leaves by itself and tidies up; who waits for a process that failed never would.
+        if wait(running, timeout=GRACE_SECONDS).not_done:
+            for child in multiprocessing.active_children():
+                child.kill()
         pool.shutdown(cancel_futures=True)
 
 
@@ -106,7 +115,7 @@ def _take_part(sitting: Sitting, index: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     place = {"RANK": index, "LOCAL_RANK": index, "WORLD_SIZE": sitting.processes, "LOCAL_WORLD_SIZE": sitting.processes}
     os.environ.update({name: str(value) for name, value in place.items()})
-    os.environ.update({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(sitting.port), "OMP_WAIT_POLICY": "PASSIVE"})
+    os.environ.update({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(sitting.port)})
     workspace = Workspace(sitting.config, sitting.out, make_display(), sitting.resume)
     with workspace.catching_signals():
         # The parent alone answers Ctrl-C, and hands it on as SIGTERM.

@@ -7,6 +7,7 @@ Prompts of similar length share a batch, so that little is padded.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -87,6 +88,7 @@ class BranchBatch:
         self._width = max(len(row.tokens) for row in rows)
         ahead = self._width * min(COLUMNS_AHEAD, max(row.limit for row in rows))
         self._columns = max(row.prompt.end for row in rows) + ahead
+        self._buffers: list[Tensor | None] = [None] * layers
         self._states: list[Tensor | None] = [None] * layers
         self._seen = torch.zeros((len(rows), self._width, self._columns), dtype=torch.bool, device=device)
         for index, row in enumerate(rows):
@@ -161,13 +163,26 @@ class BranchBatch:
         return row * self._columns + column
 
     def keep(self, rows: list[int]) -> None:
-        """Leave all other rows out from now on."""
+        """Leave all other rows out from now on; `rows` are in order."""
         import torch
 
-        index = torch.tensor(rows, device=self._device)
         self.rows = [self.rows[row] for row in rows]
-        self._states = [None if states is None else states.index_select(0, index) for states in self._states]
-        self._seen = self._seen.index_select(0, index)
+        moved = [(to, row) for to, row in enumerate(rows) if to != row]
+        with torch.inference_mode():
+            for layer, states in enumerate(self._states):
+                if states is not None:
+                    for to, row in moved:
+                        states[to] = states[row]
+                    self._states[layer] = states[: len(rows)]
+        self._seen = self._seen.index_select(0, torch.tensor(rows, device=self._device))
+
+    def release(self) -> None:
+        """Give the memory back; nothing is fed any more."""
+        for buffer in self._buffers:
+            if buffer is not None:
+                self._pool.buffers.give_back(buffer)
+        self._buffers = [None] * len(self._buffers)
+        self._states = [None] * len(self._states)
 
     def _make_room(self, fed: Sequence[Fed]) -> None:
         import torch
@@ -181,8 +196,10 @@ class BranchBatch:
         self._columns += more
         self._seen = torch.nn.functional.pad(self._seen, (0, more))
         for layer, states in enumerate(self._states):
-            if states is not None:
-                self._states[layer] = torch.cat((states, states.new_zeros((len(states), more, *states.shape[2:]))), 1)
+            old = self._buffers[layer]
+            if states is not None and old is not None:
+                self._room_for(layer, states, states.shape[1])[:, : states.shape[1]] = states
+                self._pool.buffers.give_back(old)
 
     def _layer(self, layer: int, key: Tensor) -> Tensor:
         """The states of a layer (rows, columns, 2, heads, width), gathered from the pool on first use."""
@@ -193,10 +210,26 @@ class BranchBatch:
             store = self._pool.layer(layer, key)
             if self._slots is None:
                 self._slots = torch.from_numpy(self._prompt_slots()).to(self._device)
-            held = store.index_select(0, self._slots).view(len(self.rows), -1, *store.shape[1:])
-            states = store.new_zeros((len(self.rows), self._columns, *store.shape[1:]))
-            states[:, : held.shape[1]] = held
-            self._states[layer] = states
+            held, size = len(self._slots) // len(self.rows), len(self._slots) * store[0].numel()
+            states = self._room_for(layer, store, held)
+            with self._pool.buffers.lent(size, store) as memory:
+                prompts = memory[:size].view(len(self._slots), *store.shape[1:])
+                torch.index_select(store, 0, self._slots, out=prompts)
+                states[:, :held] = prompts.view(len(self.rows), held, *store.shape[1:])
+        return states
+
+    def _room_for(self, layer: int, like: Tensor, held: int) -> Tensor:
+        """Memory for the states of a layer, zeros after the first `held` columns, which the caller writes.
+
+        Args:
+            like: A tensor whose last three dimensions are (2, heads, width).
+        """
+        shape = (len(self.rows), self._columns, *like.shape[-3:])
+        buffer, zeros = self._pool.buffers.take(math.prod(shape), like)
+        states = buffer[: math.prod(shape)].view(shape)
+        if not zeros:
+            states[:, held:] = 0
+        self._buffers[layer], self._states[layer] = buffer, states
         return states
 
     def _prompt_slots(self) -> NDArray[np.int64]:

@@ -286,6 +286,8 @@ class CachedDecoding:
                 for batch in self._batches:
                     self._backend.keep(batch, list(range(len(batch.rows))))
         finally:
+            for batch in self._batches:
+                batch.release()
             self._batches = []
             self._holding.__exit__(None, None, None)
 
@@ -319,6 +321,7 @@ class CachedDecoding:
             if 2 * len(live) <= len(batch.rows):
                 self._backend.keep(batch, [k for k, row in enumerate(batch.rows) if id(row) not in writings])
                 if not live:
+                    batch.release()
                     continue
                 batch.keep(live)
             batches.append(batch)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agentrm_models.prefix_cache.state_memory import Buffers, lazy_zeros
 from agentrm_models.prefix_cache.token_trie import Slots
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 FIRST_SLOTS = 2_048
+RESERVED_SLOTS = 8_192
+"""Slots for which a CPU's address space is reserved at once: unused ones take no memory, and growing copies nothing."""
 LARGEST_DEFAULT = 2 << 30
 """Bytes of the cache at most, where nobody sets a limit."""
 
@@ -30,6 +34,10 @@ class KVPool:
     Args:
         layers: Layers of the model.
         limit_bytes: Largest size; 0 takes a quarter of the memory that is free, 2 GiB at most.
+
+    Attributes:
+        used: Slots in use.
+        buffers: Memory for states that are gathered for a while.
     """
 
     def __init__(self, layers: int, limit_bytes: int, device: Any) -> None:
@@ -39,7 +47,9 @@ class KVPool:
         self._returned: list[Slots] = []
         self._slots = 0
         self._token_bytes = 0
+        self._reserved = RESERVED_SLOTS if device.type == "cpu" else 0
         self.used = 0
+        self.buffers = Buffers()
 
     @property
     def room(self) -> int:
@@ -65,12 +75,15 @@ class KVPool:
         self.used -= len(slots)
 
     def layer(self, index: int, key: Tensor) -> Tensor:
-        """The store of a layer (slots, 2, heads, width); made on first use, shaped for keys (tokens, heads, width)."""
+        """The store of a layer (slots or more, 2, heads, width); made on first use for keys (tokens, heads, width)."""
         store = self._stores[index]
         if store is None or store.shape[0] < self._slots:
-            fresh = key.new_empty((self._slots, 2, *key.shape[1:]))
+            row = (2, *key.shape[1:])
+            row_bytes = math.prod(row) * key.element_size()
+            reserved = min(self._reserved, self._limit // (row_bytes * len(self._stores)))
+            fresh = lazy_zeros((max(self._slots, reserved), *row), key)
             if store is None:
-                self._token_bytes += fresh[0].numel() * fresh.element_size()
+                self._token_bytes += row_bytes
             else:
                 fresh[: store.shape[0]] = store
             self._stores[index] = store = fresh

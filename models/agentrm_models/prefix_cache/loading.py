@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from agentrm_models.errors import DataError, MemoryExhaustedError, UsageError
 from agentrm_models.folder_settings import FolderSettings, read_settings
+from agentrm_models.torch_environment import prepare_torch
 from agentrm_models.weight_files import check_safetensors
 
 Purpose: TypeAlias = Literal["policy", "reward"]
@@ -42,8 +42,7 @@ def load_folder(path: Path, purpose: Purpose, device: str, threads: int, trust_r
         DataError: The folder is missing, incomplete, cut off or of another kind.
         MemoryExhaustedError: The weights do not fit.
     """
-    # Idle OpenMP threads spin by default: beside any other busy process that made generation ten times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    prepare_torch()
     import torch
 
     weights = _weight_files(path)

@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from agentrm_models.prefix_cache.kv_pool import KVPool
 from agentrm_models.prefix_cache.passes import Group
 
@@ -74,8 +77,16 @@ def register() -> None:
 
 
 class _GroupRows(NamedTuple):
+    """What a group reads.
+
+    Attributes:
+        rows: Its rows of the pass.
+        keys: The slots of its history and itself; where they follow each other, a slice. None for a plain text.
+        mask: Which of them each row sees.
+    """
+
     rows: slice
-    keys: Tensor | None
+    keys: Tensor | slice | None
     mask: Tensor | None
 
 
@@ -87,7 +98,6 @@ class ExtendPass:
     """
 
     def __init__(self, pool: KVPool, groups: list[Group], model: Any) -> None:
-        import numpy as np
         import torch
 
         device = model.device
@@ -103,10 +113,11 @@ class ExtendPass:
             self._groups.append(
                 _GroupRows(
                     rows,
-                    None if keys is None else torch.from_numpy(keys).to(device),
+                    None if keys is None else _slice_of(keys) or torch.from_numpy(keys).to(device),
                     None if mask is None else _additive(torch.from_numpy(mask).to(device), model.dtype),
                 )
             )
+        self._longest = max((len(keys) for _, keys, _ in self._groups if isinstance(keys, torch.Tensor)), default=0)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
         """See `AttentionPass`."""
@@ -116,10 +127,22 @@ class ExtendPass:
         states = torch.stack((key, value), dim=1)
         store.index_copy_(0, self._slots, states)
         output = query.new_empty(query.shape)
-        for rows, keys, mask in self._groups:
-            seen = states[rows] if keys is None else store.index_select(0, keys)
-            output[rows] = _attend(query[rows], seen, mask, scaling)
+        with self._pool.buffers.lent(self._longest * states[0].numel(), states) as memory:
+            for rows, keys, mask in self._groups:
+                if isinstance(keys, torch.Tensor):
+                    seen = memory[: len(keys) * states[0].numel()].view(len(keys), *states.shape[1:])
+                    torch.index_select(store, 0, keys, out=seen)
+                else:
+                    seen = states[rows] if keys is None else store[keys]
+                output[rows] = _attend(query[rows], seen, mask, scaling)
         return output
+
+
+def _slice_of(slots: NDArray[np.int64]) -> slice | None:
+    """Slots that follow each other, as a slice."""
+    first, last = int(slots[0]), int(slots[-1])
+    in_order = last - first == len(slots) - 1 and bool((slots[1:] - slots[:-1] == 1).all())
+    return slice(first, last + 1) if in_order else None
 
 
 def _additive(seen: Tensor, dtype: Any) -> Tensor:
