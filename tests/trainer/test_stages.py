@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -16,11 +17,13 @@ from agentrm_models.folder_settings import read_settings
 from agentrm_models.messages import Message
 from agentrm_models.rewards.base import ScoreGroup
 from agentrm_models.specs import load_policy, load_reward
+from agentrm_trainer import explore as explore_module
 from agentrm_trainer import fit as fit_module
 from agentrm_trainer import reward_kinds
 from agentrm_trainer import sft as sft_module
 from agentrm_trainer.backbone import load_policy_model, prepare_for_training
 from agentrm_trainer.collect import collect, expert_trajectory, read_trajectories
+from agentrm_trainer.config import EnvironmentSection
 from agentrm_trainer.explore import explore
 from agentrm_trainer.fit import fit
 from agentrm_trainer.implicit_loss import Pair, judge_paths
@@ -425,3 +428,12 @@ def test_two_processes_cannot_work_in_one_folder(make_workspace):
         pass
     with make_workspace().locked():
         pass
+
+
+def test_explored_trees_are_shared_out_by_their_own_weight(make_workspace, tmp_path) -> None:
+    workspace = make_workspace(explore={"trees": 32})
+    sections = (EnvironmentSection(name="a", weight=9.0), EnvironmentSection(name="b", tree_weight=3.0))
+    workspace.config = msgspec.structs.replace(workspace.config, environments=sections)
+    jobs = list(explore_module._jobs(workspace, SimpleNamespace(path=tmp_path, minutes=0.0), "policy"))
+    names = [job.section.name for job in jobs]
+    assert (names.count("a"), names.count("b")) == (2, 6)

@@ -34,7 +34,8 @@ class EnvironmentSection(_Section, frozen=True, kw_only=True):
         train_tasks: Expert trajectories to collect (seeds from 0 on).
         dev_tasks: Tasks of the development split on which choices are made.
         test_tasks: Tasks of the test split; those whose initial state was seen in training are passed over.
-        weight: How often its trajectories are used in behaviour cloning, and its share of the explored trees.
+        weight: How often its trajectories are used in an epoch of behaviour cloning.
+        tree_weight: Its share of the explored trees, beside those of the others.
     """
 
     name: str
@@ -44,6 +45,7 @@ class EnvironmentSection(_Section, frozen=True, kw_only=True):
     dev_tasks: Positive = 50
     test_tasks: Positive = 300
     weight: Rate = 1.0
+    tree_weight: Rate = 1.0
 
 
 class CollectSection(_Section, frozen=True, kw_only=True):
@@ -365,12 +367,6 @@ class Config(_Section, frozen=True, kw_only=True):
     def environment_names(self) -> tuple[str, ...]:
         """What is learnt, in the order of the file."""
         return tuple(environment.name for environment in self.environments)
-
-    @property
-    def weight_shares(self) -> dict[str, float]:
-        """Each environment's share of the weights."""
-        total = sum(environment.weight for environment in self.environments)
-        return {environment.name: environment.weight / total for environment in self.environments}
 
 
 _NOT_IN_DIGEST = frozenset({"processes", "checkpoint_minutes", "max_minutes"})

@@ -93,7 +93,7 @@ def _jobs(workspace: Workspace, folder: StageFolder, policy: str) -> Iterator[Ex
     config = workspace.config
     used = {section.name: 0 for section in config.environments}
     while _share(workspace, folder, sum(used.values())) < 1:
-        section = min(config.environments, key=lambda section: used[section.name] / section.weight)
+        section = min(config.environments, key=lambda section: used[section.name] / section.tree_weight)
         count = config.explore.chunk
         if config.explore.trees:
             count = min(count, config.explore.trees - sum(used.values()))
