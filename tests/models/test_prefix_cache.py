@@ -122,25 +122,56 @@ def test_memory_that_nothing_was_written_to_is_never_read() -> None:
     assert 0 < kept[1] == kept[2]  # what the branches left is used again
 
 
+@pytest.mark.parametrize("length", [30, 400, 600])
+def test_long_replies_grow_into_memory_that_others_left(length: int) -> None:
+    cached, plain = backends()
+    prompts = [[(7 * k + place) % VOCABULARY for k in range(length)] for place in range(2)]
+    for prompt in prompts:
+        decoding = cached.decode([prompt], [1], [200])
+        written = list(prompt)
+        for token in range(150):
+            written.append(token)
+            found = decoding.step([0], [token])
+            if token % 50 == 49:
+                assert torch.allclose(found, plain.outputs([written]), atol=1e-4, rtol=0)
+        decoding.close()
+
+
 def test_states_of_any_kind_lie_in_memory_that_is_used_again() -> None:
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
-        zeros = lazy_zeros((3, 5), torch.empty(1, dtype=dtype))
+        with torch.inference_mode():
+            zeros = lazy_zeros((3, 5), torch.empty(1, dtype=dtype))
         assert zeros.shape == (3, 5) and zeros.dtype == dtype and not zeros.any()
-        assert zeros.data_ptr() % ALIGNMENT == 0
+        assert zeros.data_ptr() % ALIGNMENT == 0 and not zeros.is_inference()
     buffers, like = Buffers(), torch.empty(1)
     large, new = buffers.take(100, like)
     assert new and len(large) >= 100
     small, _ = buffers.take(10, like)
-    buffers.give_back(large)
-    buffers.give_back(small)
+    buffers.give_back(large, 100)
+    buffers.give_back(small, 10)
     assert buffers.take(8, like)[0].data_ptr() == small.data_ptr()
     again, new = buffers.take(90, like)
     assert again.data_ptr() == large.data_ptr() and not new
-    buffers.give_back(again)
+    buffers.give_back(again, 90)
     assert buffers.take(1_000, like)[1]  # nothing fits: the largest made way
     assert not buffers._free
     with buffers.lent(5, like.double()) as memory:
         assert memory.dtype == torch.float64 and not buffers._free
+    assert buffers._free
+    buffers.clear()
+    assert not buffers._free
+
+
+def test_no_more_memory_is_kept_than_was_in_use_at_once() -> None:
+    buffers, like, draw = Buffers(), torch.empty(1), random.Random(0)
+    most = 0
+    for turn in range(200):
+        sizes = [draw.randrange(1, 50 + 10 * turn) for _ in range(draw.randrange(1, 9))]
+        most = max(most, sum(sizes))
+        taken = [(buffers.take(size, like)[0], size) for size in sizes]
+        for buffer, size in taken:
+            buffers.give_back(buffer, size)
+        assert sum(map(len, buffers._free)) <= 1.6 * most
 
 
 def assert_same_logs(cached: CachedBackend, plain: UncachedBackend, batch: Tree, starts: list[int]) -> None:

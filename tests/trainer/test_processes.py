@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from agentrm_models.errors import InterruptedRun, UsageError
+from agentrm_trainer import launching
 from agentrm_trainer.collect import collect
 from agentrm_trainer.explore import explore
 from agentrm_trainer.fit import fit
@@ -93,6 +96,15 @@ def test_an_error_of_one_process_ends_all(make_workspace) -> None:
     collect(workspace)
     with pytest.raises(UsageError, match="no budget"):
         run_stage(workspace, "sft")
+    assert not multiprocessing.active_children()
+
+
+def test_a_process_that_does_not_leave_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launching, "GRACE_SECONDS", 0.2)
+    pool = ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
+    waiting = [pool.submit(time.sleep, 600) for _ in range(2)]
+    launching._dismiss(pool)
+    assert all(future.done() for future in waiting)
     assert not multiprocessing.active_children()
 
 

@@ -111,14 +111,15 @@ class FitRun:
             share, stopping = self._processes.agree(self._share(), self._workspace.stopping)
             if share >= 1:
                 return
-            if stopping:
-                self._workspace.stop()
             self._evaluate_if_due(share)
             self._step(self._next_batch(), share)
             task.update(share, f"loss {state.loss:.4f}, {state.tokens / 1e6:.2f}M tokens")
-            if self._workspace.stopping or self._folder.minutes - last_save > self._section.checkpoint_minutes:
+            if stopping or self._folder.minutes - last_save > self._section.checkpoint_minutes:
                 self._save()
                 last_save = self._folder.minutes
+            if stopping:
+                self._processes.wait()
+                self._workspace.stop()
                 self._workspace.check_stop()
 
     def _next_batch(self) -> list[Piece]:

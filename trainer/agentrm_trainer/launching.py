@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -27,7 +28,7 @@ from agentrm_trainer.progress import make_display
 from agentrm_trainer.workspace import StageName, Workspace
 
 GRACE_SECONDS = 3.0
-"""How long the other processes may take to end after one that has stopped or failed."""
+"""How long the other processes may take to leave after one that has stopped or failed."""
 
 
 def run_here(workspace: Workspace, name: StageName) -> None:
@@ -71,21 +72,32 @@ def run_in_processes(workspace: Workspace, stage: StageName, count: int) -> None
     sitting = Sitting(stage, config, workspace.out, workspace.resume, count, _free_port())
     prepare_torch()
     pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
-    running: list[Future[None]] = []
     try:
-        running += [pool.submit(_take_part, sitting, index) for index in range(count)]
-        _follow(workspace, running)
+        _follow(workspace, [pool.submit(_take_part, sitting, index) for index in range(count)])
     except BrokenProcessPool:
         workspace.check_stop()
         raise MemoryExhaustedError(
             f"a process of {stage} was ended from outside, as happens when memory runs out", "Use fewer processes."
         ) from None
     finally:
-        # Who has come to an end leaves by itself and tidies up; who waits for a process that failed never would.
-        if wait(running, timeout=GRACE_SECONDS).not_done:
-            for child in multiprocessing.active_children():
-                child.kill()
+        _dismiss(pool)
+
+
+def _dismiss(pool: ProcessPoolExecutor) -> None:
+    """Let the processes leave, and tidy up; one that still waits for another that failed is ended."""
+    children = multiprocessing.active_children()
+
+    def end_all() -> None:
+        for child in children:
+            child.kill()
+
+    timer = threading.Timer(GRACE_SECONDS, end_all)
+    timer.start()
+    try:
         pool.shutdown(cancel_futures=True)
+    finally:
+        timer.cancel()
+        end_all()
 
 
 def _follow(workspace: Workspace, running: list[Future[None]]) -> None:
@@ -117,7 +129,11 @@ def _take_part(sitting: Sitting, index: int) -> None:
     os.environ.update({name: str(value) for name, value in place.items()})
     os.environ.update({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(sitting.port)})
     workspace = Workspace(sitting.config, sitting.out, make_display(), sitting.resume)
-    with workspace.catching_signals():
-        # The parent alone answers Ctrl-C, and hands it on as SIGTERM.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        run_here(workspace, sitting.stage)
+    try:
+        with workspace.catching_signals():
+            # The parent alone answers Ctrl-C, and hands it on as SIGTERM.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            run_here(workspace, sitting.stage)
+    finally:
+        # Who is through waits to be dismissed: the wish to stop concerns it no more.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)

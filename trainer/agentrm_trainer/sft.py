@@ -115,16 +115,17 @@ class SftRun:
                 share, stopping = self._processes.agree(self._share(), self._workspace.stopping)
                 if share >= 1:
                     break
-                if stopping:
-                    self._workspace.stop()
                 self._step(share)
                 task.update(share, f"loss {state.loss:.3f}, {state.tokens / 1e6:.2f}M tokens")
                 if section.probe_tokens and state.tokens >= state.next_probe:
                     state.next_probe += section.probe_tokens
                     self._probe()
-                if self._workspace.stopping or self._folder.minutes - last_save > section.checkpoint_minutes:
+                if stopping or self._folder.minutes - last_save > section.checkpoint_minutes:
                     self._save()
                     last_save = self._folder.minutes
+                if stopping:
+                    self._processes.wait()
+                    self._workspace.stop()
                     self._workspace.check_stop()
             task.update(1.0)
         self._finish()

@@ -88,7 +88,7 @@ class BranchBatch:
         self._width = max(len(row.tokens) for row in rows)
         ahead = self._width * min(COLUMNS_AHEAD, max(row.limit for row in rows))
         self._columns = max(row.prompt.end for row in rows) + ahead
-        self._buffers: list[Tensor | None] = [None] * layers
+        self._buffers: list[tuple[Tensor, int] | None] = [None] * layers
         self._states: list[Tensor | None] = [None] * layers
         self._seen = torch.zeros((len(rows), self._width, self._columns), dtype=torch.bool, device=device)
         for index, row in enumerate(rows):
@@ -178,11 +178,11 @@ class BranchBatch:
 
     def release(self) -> None:
         """Give the memory back; nothing is fed any more."""
-        for buffer in self._buffers:
-            if buffer is not None:
-                self._pool.buffers.give_back(buffer)
-        self._buffers = [None] * len(self._buffers)
+        buffers, self._buffers = self._buffers, [None] * len(self._buffers)
         self._states = [None] * len(self._states)
+        for held in buffers:
+            if held is not None:
+                self._pool.buffers.give_back(*held)
 
     def _make_room(self, fed: Sequence[Fed]) -> None:
         import torch
@@ -199,7 +199,7 @@ class BranchBatch:
             old = self._buffers[layer]
             if states is not None and old is not None:
                 self._room_for(layer, states, states.shape[1])[:, : states.shape[1]] = states
-                self._pool.buffers.give_back(old)
+                self._pool.buffers.give_back(*old)
 
     def _layer(self, layer: int, key: Tensor) -> Tensor:
         """The states of a layer (rows, columns, 2, heads, width), gathered from the pool on first use."""
@@ -225,11 +225,12 @@ class BranchBatch:
             like: A tensor whose last three dimensions are (2, heads, width).
         """
         shape = (len(self.rows), self._columns, *like.shape[-3:])
-        buffer, zeros = self._pool.buffers.take(math.prod(shape), like)
-        states = buffer[: math.prod(shape)].view(shape)
+        count = math.prod(shape)
+        buffer, zeros = self._pool.buffers.take(count, like)
+        states = buffer[:count].view(shape)
         if not zeros:
             states[:, held:] = 0
-        self._buffers[layer], self._states[layer] = buffer, states
+        self._buffers[layer], self._states[layer] = (buffer, count), states
         return states
 
     def _prompt_slots(self) -> NDArray[np.int64]:

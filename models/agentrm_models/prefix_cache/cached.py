@@ -124,6 +124,7 @@ class CachedBackend:
     def clear(self) -> None:
         """Forget everything; used after the check on load."""
         self._trie.evict(self._pool.used)
+        self._pool.buffers.clear()
         self.computed = 0
 
     def tokens_cached(self) -> int:

@@ -81,7 +81,11 @@ class KVPool:
             row = (2, *key.shape[1:])
             row_bytes = math.prod(row) * key.element_size()
             reserved = min(self._reserved, self._limit // (row_bytes * len(self._stores)))
-            fresh = lazy_zeros((max(self._slots, reserved), *row), key)
+            try:
+                fresh = lazy_zeros((max(self._slots, reserved), *row), key)
+            except MemoryError:
+                self._reserved = 0
+                fresh = lazy_zeros((self._slots, *row), key)
             if store is None:
                 self._token_bytes += row_bytes
             else:
