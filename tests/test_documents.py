@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
+from agentrm_models.bundled import bundled_models
 from agentrm_models.folder_settings import FolderSettings
 from agentrm_models.specs import policy_kinds, reward_kinds
 from agentrm_tui.ui.actions import keys_markdown
@@ -45,21 +48,36 @@ ROWS = {
 """What the README and the card call the same method."""
 
 
-def test_the_readme_repeats_the_card_of_the_bundled_models() -> None:
-    card = (ROOT / "models" / "agentrm_models" / "bundled" / "small" / "README.md").read_text()
+PAIRS = {
+    "small": ("maze", "pddl", "babyai"),
+    "text": ("webshop", "household", "toolquery", "tooloperation", "adventure"),
+}
+"""The bundled pairs and the environments that their tables show."""
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_the_readme_repeats_the_card_of_the_bundled_models(name: str) -> None:
+    card = (ROOT / "models" / "agentrm_models" / "bundled" / name / "README.md").read_text()
     tables = {
         title.split()[0].rstrip(",").lower(): {cells[0]: cells[1:] for cells in _rows(text)}
         for title, text in re.findall(r"^### (.+?)\n(.*?)(?=^###|\Z)", card, re.MULTILINE | re.DOTALL)
     }
-    shown = {cells[0]: cells[1:] for cells in _rows((ROOT / "README.md").read_text()) if cells[0] in ROWS}
+    (part,) = re.findall(rf"^### `bundled:{name}`(.*?)(?=^#|\Z)", (ROOT / "README.md").read_text(), re.M | re.DOTALL)
+    shown = {cells[0]: cells[1:] for cells in _rows(part) if cells[0] in ROWS}
     assert shown.keys() == ROWS.keys()
-    for name, cells in shown.items():
-        rows = {place: tables[place][ROWS[name]] for place in ("maze", "pddl", "babyai", "all")}
-        scores = [rows[place][0].split()[0] for place in ("maze", "pddl", "babyai", "all")]
+    places = (*PAIRS[name], "all")
+    for method, cells in shown.items():
+        rows = {place: tables[place][ROWS[method]] for place in places}
         against = rows["all"][3].replace("+", "").replace("−", "-")
-        assert cells[:4] == scores, name
-        assert cells[4].replace("+", "").replace("−", "-") == against, name
-        assert cells[5] == rows["all"][2], name
+        assert cells[: len(places)] == [rows[place][0].split()[0] for place in places], method
+        assert cells[-2].replace("+", "").replace("−", "-") == against, method
+        assert cells[-1] == rows["all"][2], method
+
+
+def test_every_bundled_pair_is_in_the_readme() -> None:
+    assert {model.name for model in bundled_models()} == PAIRS.keys()
+    for model in bundled_models():
+        assert set(model.environments) == set(PAIRS[model.name])
 
 
 def _rows(text: str) -> list[list[str]]:
