@@ -63,7 +63,7 @@ test-extra-%:
 	pip="$$folder/venv/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt"; \
 	$$pip torch==2.13.0; \
 	$$pip ".[$*]" pytest pytest-asyncio hypothesis; \
-	cp -r tests pyproject.toml "$$folder"; \
+	cp -r tests benchmarks pyproject.toml "$$folder"; \
 	cd "$$folder" && venv/bin/python -m pytest -p no:cacheprovider -rs $(TESTS_$*)
 
 bench: install-dev
