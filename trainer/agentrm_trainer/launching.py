@@ -128,6 +128,8 @@ def _take_part(sitting: Sitting, index: int) -> None:
     place = {"RANK": index, "LOCAL_RANK": index, "WORLD_SIZE": sitting.processes, "LOCAL_WORLD_SIZE": sitting.processes}
     os.environ.update({name: str(value) for name, value in place.items()})
     os.environ.update({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(sitting.port)})
+    # Where this is not set, accelerate takes one thread whatever the settings say, and warns.
+    os.environ.setdefault("OMP_NUM_THREADS", str(sitting.config.threads))
     workspace = Workspace(sitting.config, sitting.out, make_display(), sitting.resume)
     try:
         with workspace.catching_signals():
