@@ -7,7 +7,8 @@ import os
 SETTINGS = {
     # Idle OpenMP threads spin by default: beside any other busy process that made generation ten times slower.
     "OMP_WAIT_POLICY": "PASSIVE",
-    # Large pages for tensors of 2 MiB and more (Linux): filling 80 MB of fresh memory took 5 ms instead of 28.
+    # Large pages for tensors of 2 MiB and more (Linux): to fill 80 MB of fresh memory takes 5 ms instead of 33
+    # (`benchmarks/fresh_memory.py`).
     "THP_MEM_ALLOC_ENABLE": "1",
 }
 

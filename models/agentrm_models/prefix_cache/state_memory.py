@@ -1,7 +1,7 @@
 """Memory for states on a CPU, where a page that is touched for the first time costs more than what is written into it.
 
-Measured for 80 MB with 4 KiB pages: 14 ms to fill half of it as torch hands it out, 3 ms as numpy does, which asks the
-system for large pages and gets zeros without writing them; 1.5 ms where it was used before.
+To fill 80 MB takes 33 ms as torch hands them out, 6 ms where numpy asked the system for large pages, which are zeros
+without being written, and 3 ms where they were used before (`benchmarks/fresh_memory.py`, one thread).
 """
 
 from __future__ import annotations
