@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Select
 
 from agentrm_tui.engine.commands import Command, Fork, Override, Pause, Resume, Rewind, Status, Step, Stop, Unprune
-from agentrm_tui.runs.events import AnyEvent
+from agentrm_tui.runs.events import AnyEvent, Fault, Rewound
 from agentrm_tui.ui.actions import ACTIONS
 from agentrm_tui.ui.app import AgentRMApp
 from agentrm_tui.ui.screens.address import AddressScreen
@@ -104,6 +104,44 @@ async def test_back_goes_to_the_selected_node() -> None:
         screen.select(node.id)
         await pilot.press("b")
         assert link.sent == [Rewind(node.acted_at, "e0"), Resume()]
+
+
+async def test_keys_pressed_before_a_step_back_is_answered_mean_the_run_as_it_will_be() -> None:
+    link = FakeEngineLink(PAUSED)
+    reader = FakeReader(running_run())
+    app = live_app(link, reader)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        screen.session.going = False
+        assert screen.view is not None
+        acted = [screen.view.tree[node] for node in screen.view.path if screen.view.tree[node].acted]
+        assert len(acted) > 2
+        await pilot.press("b", "b", "e", *"wait", "enter")
+        back, further = acted[-2], acted[-3]
+        assert link.sent[:2] == [Rewind(back.acted_at, "e0"), Rewind(further.acted_at, "e0")]
+        assert isinstance(move := link.sent[2], Override)
+        assert move.node == further.id
+
+        reader.append(Rewound(episode="e0", to=back.acted_at), Rewound(episode="e0", to=further.acted_at))
+        screen.refresh_run()
+        await pilot.press("b")
+        assert link.sent[3] == Rewind(acted[-4].acted_at if len(acted) > 3 else further.acted_at, "e0")
+
+
+async def test_a_refused_step_back_leaves_the_keys_with_what_is_shown() -> None:
+    link = FakeEngineLink(PAUSED)
+    reader = FakeReader(running_run())
+    app = live_app(link, reader)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        assert screen.view is not None
+        last = screen.view.path[-1]
+        await pilot.press("b")
+        reader.append(Fault(episode="e0", message="refused"))
+        screen.refresh_run()
+        await pilot.press("e", *"wait", "enter")
+        assert isinstance(move := link.sent[-1], Override)
+        assert move.node == last
 
 
 async def test_uncut_and_fork_act_on_the_selected_candidate() -> None:

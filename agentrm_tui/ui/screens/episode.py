@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from textual.binding import BindingType
 
 from agentrm_tui.engine.commands import Fork, Override, Pause, Resume, Rewind, Step, Stop, Unprune
-from agentrm_tui.search.tree import Node
+from agentrm_tui.runs.events import Fault, Rewound
+from agentrm_tui.search.tree import Node, NodeId
 from agentrm_tui.ui.actions import bindings
 from agentrm_tui.ui.screens.confirm import ConfirmScreen
 from agentrm_tui.ui.screens.episode_panes import EpisodePanes
@@ -17,6 +18,18 @@ from agentrm_tui.ui.session import EngineWanted, Left
 from agentrm_tui.ui.widgets.bars import PANES
 
 
+class _WayBack(NamedTuple):
+    """A step back that was asked for and that the run file may not show yet.
+
+    Attributes:
+        since: Number of events read when it was asked for.
+    """
+
+    episode: str
+    node: NodeId
+    since: int
+
+
 class EpisodeScreen(EpisodePanes):
     """The `action_…` methods that the registry names, on top of the panes.
 
@@ -24,6 +37,7 @@ class EpisodeScreen(EpisodePanes):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings()]
+    _way_back: _WayBack | None = None
 
     def action_pause(self) -> None:
         """Pause, or go on: also when a step is still in flight, after which the run would pause by itself."""
@@ -48,6 +62,9 @@ class EpisodeScreen(EpisodePanes):
         if node is None or self.view is None:
             return
         going = self.session.going and not self.facts.ended
+        feed = self.session.feed
+        if any(past.number > node.acted_at for past in feed.state.episodes[self.view.id].history[-1:]):
+            self._way_back = _WayBack(self.view.id, node.id, len(feed.events))
         self.session.send(Rewind(node.acted_at, self.view.id))
         if going:
             self.session.send(Resume())
@@ -209,13 +226,34 @@ class EpisodeScreen(EpisodePanes):
         self.show_only(panes[(panes.index(self.current_pane) + by) % len(panes)])
 
     def _acted_node(self, *, back: bool) -> Node | None:
-        """The last acted node of the shown path; with `back`, the acted one before it."""
+        """The last acted node of the shown path; with `back`, the acted one before it.
+
+        Where a step back is on its way and no node is selected, the path ends at the node that it leads to: the keys
+        that follow mean the run as it will be, not the one that is still on the screen.
+        """
         if self.view is None:
             return None
-        acted = [self.view.tree[node] for node in self.view.path if self.view.tree[node].acted]
+        path, awaited = list(self.view.path), self._awaited()
+        if self.selected is None and awaited in path:
+            path = path[: path.index(awaited) + 1]
+        acted = [self.view.tree[node] for node in path if self.view.tree[node].acted]
         if not acted:
             return None
         return acted[-2] if back and len(acted) > 1 else acted[-1]
+
+    def _awaited(self) -> NodeId | None:
+        """The node that a step back leads to for which the run file has no answer yet."""
+        back = self._way_back
+        if back is None or self.view is None or back.episode != self.view.id:
+            return None
+        to = self.view.tree[back.node].acted_at if back.node in self.view.tree else None
+        for event in self.session.feed.events[back.since :]:
+            if event.episode == back.episode and (
+                isinstance(event, Fault) or (isinstance(event, Rewound) and event.to == to)
+            ):
+                self._way_back = None
+                return None
+        return back.node
 
 
 def _whole_text(node: Node, goal: str) -> str:
