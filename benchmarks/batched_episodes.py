@@ -2,6 +2,8 @@
 
 Both sides are this project, prefix cache included: the ratio is what merging the requests of episodes gives by itself.
 Sampling noise does not depend on batching, so outcomes are the same but for rounding; the share that is, is reported.
+*Products and attention* are the share of the time inside the model's matrix products and attention, of ours and of one
+after another, read by a stopwatch in a run of its own: what is beside it is all that less bookkeeping could still save.
 """
 
 from __future__ import annotations
@@ -9,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from measuring import ONE_EACH, Part, Settings, cell, take_turns
+from measuring import ONE_EACH, Part, Settings, Way, cell, one_turn, take_turns
+from profile_share import watched
 from subjects import bundled_folder
 
 from agentrm_models.policies.transformers import TransformersPolicy
@@ -59,9 +62,28 @@ def _cell(settings: Settings, algorithm: Algorithm, episodes: int) -> dict[str, 
             yield play(tasks[start : start + size], policy, reward)
 
     turns = take_turns(lambda: together(len(tasks)), {ONE_EACH: lambda: together(1)}, settings)
+    shares = {
+        f"products_and_attention_{of}": _arithmetic(lambda size=size: together(size), settings)
+        for of, size in (("ours", len(tasks)), ("one_each", 1))
+    }
     mine, theirs = ([x for part in turns[name][0].results for x in part] for name in ("ours", ONE_EACH))
     same = {"equal_outcomes": sum(x == y for x, y in zip(mine, theirs, strict=False)) / len(theirs)}
-    return cell(f"{QUESTION}, {algorithm}", "bundled", {"search": algorithm, "episodes": episodes}, turns, same=same)
+    given = {"search": algorithm, "episodes": episodes}
+    return cell(f"{QUESTION}, {algorithm}", "bundled", given, turns, same=same, shares=shares)
+
+
+def _arithmetic(way: Way, settings: Settings) -> float:
+    """The share of a way's time inside products and attention; loading and its check are left out."""
+    with watched() as watch:
+
+        def from_the_first_episode() -> Generator[float | Part, None, None]:
+            steps = way()
+            yield next(steps)
+            watch.seconds = 0.0
+            yield from steps
+
+        turn = one_turn(from_the_first_episode, settings.limit)
+    return watch.seconds / turn.measured_seconds
 
 
 def _outcomes(state: RunState) -> list[float]:

@@ -42,10 +42,19 @@ def cells(settings: Settings) -> list[dict[str, Any]]:
 
 
 def play(
-    subject: Subject, writer: CachedBackend, scorer: CachedBackend, steps: int, record: list[Step]
+    subject: Subject,
+    writer: CachedBackend,
+    scorer: CachedBackend,
+    steps: int,
+    record: list[Step],
+    episode: str = "",
 ) -> tuple[int, int]:
-    """Search with the prefix cache and write down the steps; gives the rows computed by policy and reward model."""
-    prompts, counts = [subject.text(INSTRUCTION, "instruction")], [WIDTH * SAMPLES]
+    """Search with the prefix cache and write down the steps; gives the rows computed by policy and reward model.
+
+    Args:
+        episode: Names the texts; another name, other texts.
+    """
+    prompts, counts = [subject.text(INSTRUCTION, f"instruction{episode}")], [WIDTH * SAMPLES]
     for number in range(steps):
         grown = grow(writer, prompts, counts, REPLY, f"step {number}")
         candidates = [
@@ -54,7 +63,7 @@ def play(
         scores: list[float] = scorer.outputs(candidates)[:, 0].tolist()
         record.append(Step(prompts, candidates, scores))
         prompts = [
-            [*candidates[kept], *subject.text(OBSERVATION, f"observation {number} {place}")]
+            [*candidates[kept], *subject.text(OBSERVATION, f"observation {number} {place}{episode}")]
             for place, kept in enumerate(best(scores))
         ]
         counts = [SAMPLES] * len(prompts)

@@ -49,9 +49,15 @@ Way = Callable[[], Generator[float | Part, None, None]]
 
 
 class Turn(NamedTuple):
-    """One run of a way."""
+    """One run of a way.
+
+    Attributes:
+        seconds: Of all its work, carried forward where it was stopped before.
+        measured_seconds: Of what it did.
+    """
 
     seconds: float
+    measured_seconds: float
     tokens: float
     calls: float
     memory_mb: float
@@ -115,6 +121,7 @@ def one_turn(way: Way, limit: float) -> Turn:
     factor = total / done
     return Turn(
         seconds * factor,
+        seconds,
         sum(part.tokens for part in parts) * factor,
         len(parts) * factor,
         max(0.0, _peak() - before),

@@ -1,9 +1,12 @@
-"""Where does the remaining time go? A short beam episode, with a stopwatch around the arithmetic and then profiled.
+"""Where does the remaining time go? Short beam episodes, with a stopwatch around the arithmetic and then profiled.
 
-The stopwatch reads the time inside matrix products and attention, which any implementation has to do, in a run without
-profiler; models are loaded and checked before. Under PyTorch's profiler the same episode is played once more: norms,
-rotary positions and activations are the model's arithmetic too, and their share is that of the profiled run.
-*The rest* is neither: copies of states, bookkeeping, Python.
+The stopwatch reads the time inside matrix products and attention, which any implementation has to do, in an episode
+without profiler. Under PyTorch's profiler one more is played: norms, rotary positions and activations are the model's
+arithmetic too, and their share is that of the profiled episode. *The rest* is neither: copies of states, bookkeeping,
+Python.
+
+The caches hold one episode. The first one of a process also pays for memory that was never touched before, which its
+own column shows; the figures beside it are those of the episode after it, which has to evict what the first one left.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from beam_episode import Step, play
+from beam_episode import INSTRUCTION, OBSERVATION, REPLY, SAMPLES, WIDTH, play
 from measuring import Settings
 from subjects import policy, reward
 
@@ -72,17 +75,18 @@ def _cell(size: str, steps: int) -> dict[str, Any]:
     from torch.profiler import ProfilerActivity, profile
 
     writer, scorer = policy(size), reward(size)
-    record: list[Step] = []
-    play(writer, writer.backend(), scorer.backend(), 1, record)
-    fresh = writer.backend(), scorer.backend()
-    with watched() as watch:
-        began = perf_counter()
-        play(writer, *fresh, steps, record)
-        seconds = perf_counter() - began
-    fresh = writer.backend(), scorer.backend()
+    tokens = INSTRUCTION + steps * WIDTH * (SAMPLES * REPLY + OBSERVATION)
+    caches = writer.backend(tokens), scorer.backend(tokens)
+    shares, seconds = [], 0.0
+    for episode in ("first", "second"):
+        with watched() as watch:
+            began = perf_counter()
+            play(writer, *caches, steps, [], episode)
+            seconds = perf_counter() - began
+        shares.append(watch.seconds / seconds)
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         began = perf_counter()
-        play(writer, *fresh, steps, record)
+        play(writer, *caches, steps, [], "profiled")
         profiled = perf_counter() - began
     spent = sorted(((event.self_cpu_time_total / 1e6, event.key) for event in profiler.key_averages()), reverse=True)
     elementwise = sum(time for time, name in spent if not _is_arithmetic(name) and _is_elementwise(name)) / profiled
@@ -91,9 +95,10 @@ def _cell(size: str, steps: int) -> dict[str, Any]:
         "steps": steps,
         "seconds": seconds,
         "seconds_profiled": profiled,
-        "share_products_and_attention": watch.seconds / seconds,
+        "share_products_and_attention": shares[-1],
         "share_elementwise": elementwise,
-        "share_rest": 1 - watch.seconds / seconds - elementwise,
+        "share_rest": 1 - shares[-1] - elementwise,
+        "share_rest_first_episode": 1 - shares[0] - elementwise,
         "operations": [{"name": name, "seconds": time} for time, name in spent[:12]],
     }
     print(f"{QUESTION} {size} steps={steps}: {found['share_rest']:.1%} is not the model's arithmetic", flush=True)

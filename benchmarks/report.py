@@ -66,6 +66,7 @@ def _ratios(cells: Sequence[dict[str, Any]]) -> list[str]:
             for way in (cell["ways"][name] for name in names)
         ]
         extra = [f"{name.replace('_', ' ')} {cell[name]:.3f}" for name in cell if name.endswith("amplification")]
+        extra += [f"{name.replace('_', ' ')} {value:.0%}" for name, value in cell.get("shares", {}).items()]
         checked = [f"{name.replace('_', ' ')} {value:.2g}" for name, value in cell["same"].items()]
         rows.append(
             [
@@ -82,7 +83,7 @@ def _ratios(cells: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _profile(cells: Sequence[dict[str, Any]]) -> list[str]:
-    shown = ["products and attention", "norms, rotary positions, activations", "the rest"]
+    shown = ["products and attention", "norms, rotary positions, activations", "the rest", "the rest, first episode"]
     rows = [["model", "steps", "s", *shown, "largest operations (s under the profiler)"]]
     for cell in cells:
         largest = ", ".join(f"{part['name']} {part['seconds']:.2f}" for part in cell["operations"][:6])
@@ -103,7 +104,7 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     return [lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]
 
 
-SHARES = ("share_products_and_attention", "share_elementwise", "share_rest")
+SHARES = ("share_products_and_attention", "share_elementwise", "share_rest", "share_rest_first_episode")
 
 
 class Curve(NamedTuple):

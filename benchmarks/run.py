@@ -21,7 +21,17 @@ from typing import Any
 
 from agentrm_models.torch_environment import SETTINGS
 
-os.environ.update({"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", **SETTINGS, **os.environ})
+os.environ.update(
+    {
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": "1",
+        **SETTINGS,
+        # The defaults of torch and glibc, as peers are run: our programs have both on.
+        "THP_MEM_ALLOC_ENABLE": "0",
+        "AGENTRM_KEEP_MEMORY": "0",
+        **os.environ,
+    }
+)
 
 import batched_episodes
 import beam_episode

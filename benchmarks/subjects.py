@@ -42,9 +42,13 @@ class Subject(NamedTuple):
     name: str
     model: Any
 
-    def backend(self) -> CachedBackend:
-        """A fresh, empty prefix cache."""
-        backend, notice = choose_backend(architecture_of(self.model), 0, True)
+    def backend(self, tokens: int = 0) -> CachedBackend:
+        """A fresh, empty prefix cache that holds at most so many tokens; 0 takes the usual limit."""
+        config = self.model.config
+        head = config.hidden_size // config.num_attention_heads
+        states = 2 * config.num_hidden_layers * config.num_key_value_heads * head
+        limit = tokens * states * self.model.dtype.itemsize
+        backend, notice = choose_backend(architecture_of(self.model), limit, True)
         assert isinstance(backend, CachedBackend), notice
         return backend
 

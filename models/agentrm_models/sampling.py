@@ -74,9 +74,14 @@ def choose_tokens(
     with torch.inference_mode():
         wide = logits.to(torch.float64)
         wide = wide - wide.amax(dim=-1, keepdim=True)
-        normaliser = wide.exp().sum(dim=-1).log()
+        odds = wide.exp()
+        normaliser = odds.sum(dim=-1).log()
         cold = [temperature == 0 for temperature in temperatures]
-        chosen = _lowest_argmax(wide) if all(cold) else _draw(wide, temperatures, top_ps, uniforms)
+        heated = any(temperature not in (0, 1) for temperature in temperatures)
+        if all(cold):
+            chosen = _lowest_argmax(wide)
+        else:
+            chosen = _draw(_heat(wide, temperatures) if heated else odds, top_ps, uniforms)
         if any(cold) and not all(cold):
             chosen = torch.where(torch.tensor(cold, device=wide.device), _lowest_argmax(wide), chosen)
         log_probabilities = wide.gather(-1, chosen[:, None])[:, 0] - normaliser
@@ -92,19 +97,29 @@ def _lowest_argmax(wide: Tensor) -> Tensor:
     return (wide == 0).to(torch.uint8).argmax(dim=-1)
 
 
-def _draw(wide: Tensor, temperatures: Sequence[float], top_ps: Sequence[float], uniforms: Sequence[float]) -> Tensor:
+def _heat(wide: Tensor, temperatures: Sequence[float]) -> Tensor:
+    """Unnormalised probabilities at the temperature of each row; 1 in place of 0."""
     import torch
 
-    options: dict[str, Any] = {"dtype": torch.float64, "device": wide.device}
-    heat = torch.tensor([temperature or 1.0 for temperature in temperatures], **options)
-    mass = (wide / heat[:, None]).exp_()
+    heat = torch.tensor([temperature or 1.0 for temperature in temperatures], dtype=wide.dtype, device=wide.device)
+    return (wide / heat[:, None]).exp_()
+
+
+def _draw(mass: Tensor, top_ps: Sequence[float], uniforms: Sequence[float]) -> Tensor:
+    """Where each row's uniform number falls among its unnormalised probabilities."""
+    import torch
+
+    options: dict[str, Any] = {"dtype": mass.dtype, "device": mass.device}
     if any(top_p < 1 for top_p in top_ps):
         mass = _keep_top(mass, torch.tensor(list(top_ps), **options))
     cumulated = mass.cumsum(dim=-1)
     target = torch.tensor(list(uniforms), **options)[:, None] * cumulated[:, -1:]
-    chosen = torch.searchsorted(cumulated, target, right=True)[:, 0]
+    chosen = torch.searchsorted(cumulated, target, right=True).clamp_(max=mass.shape[-1] - 1)
+    if bool((mass.gather(-1, chosen) > 0).all()):
+        return chosen[:, 0]
+    # Rounded up, a target may reach the whole sum: then it is the last token that has any probability.
     last = mass.shape[-1] - 1 - (mass > 0).flip(-1).to(torch.uint8).argmax(dim=-1)
-    return torch.minimum(chosen, last)
+    return torch.minimum(chosen[:, 0], last)
 
 
 def _keep_top(mass: Tensor, top_ps: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentrm_models.prefix_cache.branches import BranchBatch, BranchRow, Fed
-from agentrm_models.prefix_cache.kv_pool import CacheFullError, KVPool
+from agentrm_models.prefix_cache.kv_pool import CacheFullError, KVPool, places
 from agentrm_models.prefix_cache.layers import Layers
 from agentrm_models.prefix_cache.likelihood import Reading, compute_again, logs_of, read, unread
 from agentrm_models.prefix_cache.passes import forward_passes
@@ -98,7 +98,7 @@ class CachedBackend:
         import torch
 
         ends: list[TrieNode] = []
-        places: list[int] = []
+        columns_fed: list[int] = []
         slots: list[Slots] = []
         try:
             for row in rows:
@@ -108,12 +108,12 @@ class CachedBackend:
                     ends.append(end)
                     slots += [node.slots for node in made]
                     new = sum(len(node.ids) for node in made)
-                    places += [batch.place_of(row, column) for column in columns[len(columns) - new :]]
+                    columns_fed += [batch.place_of(row, column) for column in columns[len(columns) - new :]]
         except CacheFullError:
             pass
-        if places:
-            to = torch.from_numpy(np.concatenate(slots)).to(self._device)
-            source = torch.tensor(places, device=self._device)
+        if columns_fed:
+            to = places(np.concatenate(slots), self._device)
+            source = torch.tensor(columns_fed, device=self._device)
             with torch.inference_mode():
                 for layer in range(self._layers.count):
                     self._pool.write(layer, to, batch.fed_states(layer, source))

@@ -73,6 +73,9 @@ class KVPool:
         """Slots whose tokens are forgotten."""
         self._returned.append(slots)
         self.used -= len(slots)
+        if not self.used:
+            self._free = np.arange(self._slots)
+            self._returned.clear()
 
     def layer(self, index: int, key: Tensor) -> Tensor:
         """The store of a layer (slots or more, 2, heads, width); made on first use for keys (tokens, heads, width)."""
@@ -93,9 +96,13 @@ class KVPool:
             self._stores[index] = store = fresh
         return store
 
-    def write(self, index: int, slots: Tensor, states: Tensor) -> None:
+    def write(self, index: int, slots: Tensor | slice, states: Tensor) -> None:
         """Store states (tokens, 2, heads, width) of a layer."""
-        self.layer(index, states[:, 0]).index_copy_(0, slots, states)
+        store = self.layer(index, states[:, 0])
+        if isinstance(slots, slice):
+            store[slots] = states
+        else:
+            store.index_copy_(0, slots, states)
 
     def _grow(self, least: int) -> None:
         slots = max(FIRST_SLOTS, self._slots)
@@ -105,6 +112,16 @@ class KVPool:
             slots = max(least, min(slots, self._limit // self._token_bytes))
         self._free = np.concatenate([self._free, np.arange(self._slots, slots)])
         self._slots = slots
+
+
+def places(slots: Slots, device: Any) -> Tensor | slice:
+    """Slots as torch indexes with them; those that follow each other as a slice, whose rows need not be gathered."""
+    import torch
+
+    first, last = int(slots[0]), int(slots[-1])
+    if last - first == len(slots) - 1 and bool((slots[1:] - slots[:-1] == 1).all()):
+        return slice(first, last + 1)
+    return torch.from_numpy(slots).to(device)
 
 
 def default_limit(device: Any) -> int:

@@ -12,9 +12,8 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from agentrm_models.prefix_cache.kv_pool import KVPool
+from agentrm_models.prefix_cache.kv_pool import KVPool, places
 from agentrm_models.prefix_cache.passes import Group
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ class ExtendPass:
 
         device = model.device
         self._pool = pool
-        self._slots = torch.from_numpy(np.concatenate([group.slots() for group in groups])).to(device)
+        self._slots = places(np.concatenate([group.slots() for group in groups]), device)
         self._groups: list[_GroupRows] = []
         begin = 0
         for group in groups:
@@ -113,7 +112,7 @@ class ExtendPass:
             self._groups.append(
                 _GroupRows(
                     rows,
-                    None if keys is None else _slice_of(keys) or torch.from_numpy(keys).to(device),
+                    None if keys is None else places(keys, device),
                     None if mask is None else _additive(torch.from_numpy(mask).to(device), model.dtype),
                 )
             )
@@ -124,8 +123,7 @@ class ExtendPass:
         import torch
 
         store = self._pool.layer(layer, key)
-        states = torch.stack((key, value), dim=1)
-        store.index_copy_(0, self._slots, states)
+        states = self._write(store, key, value)
         output = query.new_empty(query.shape)
         with self._pool.buffers.lent(self._longest * states[0].numel(), states) as memory:
             for rows, keys, mask in self._groups:
@@ -137,12 +135,17 @@ class ExtendPass:
                 output[rows] = _attend(query[rows], seen, mask, scaling)
         return output
 
+    def _write(self, store: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Put keys and values into the store; what is returned are these states (tokens, 2, heads, width)."""
+        import torch
 
-def _slice_of(slots: NDArray[np.int64]) -> slice | None:
-    """Slots that follow each other, as a slice."""
-    first, last = int(slots[0]), int(slots[-1])
-    in_order = last - first == len(slots) - 1 and bool((slots[1:] - slots[:-1] == 1).all())
-    return slice(first, last + 1) if in_order else None
+        if isinstance(self._slots, slice):
+            states = store[self._slots]
+            states[:, 0], states[:, 1] = key, value
+        else:
+            states = torch.stack((key, value), dim=1)
+            store.index_copy_(0, self._slots, states)
+        return states
 
 
 def _additive(seen: Tensor, dtype: Any) -> Tensor:

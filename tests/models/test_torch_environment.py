@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from agentrm_models.torch_environment import SETTINGS, prepare_torch
+
+FAULTS = """
+import resource
+from agentrm_models.torch_environment import prepare_torch
+prepare_torch()
+import torch
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    [torch.ones(625_000) for _ in range(32)]
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(keep: str) -> int:
+    """Pages that the system handed out while tensors of 80 MB came for the third time."""
+    surroundings = {**os.environ, "AGENTRM_KEEP_MEMORY": keep, "THP_MEM_ALLOC_ENABLE": "0"}
+    found = subprocess.run(
+        [sys.executable, "-c", FAULTS], env=surroundings, capture_output=True, text=True, check=True, timeout=120
+    )
+    return int(found.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to keep memory")
+def test_freed_memory_is_used_again_instead_of_fetched() -> None:
+    assert faults("1") < 1_000 < faults("0")
+
+
+def test_what_somebody_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    prepare_torch()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "1"
