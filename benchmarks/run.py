@@ -19,14 +19,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from agentrm_models.torch_environment import SETTINGS
-
+# Threads and memory as torch and glibc have them by default, for both sides: so peers are run.
 os.environ.update(
     {
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
-        **SETTINGS,
-        # The defaults of torch and glibc, as peers are run: our programs have both on.
         "THP_MEM_ALLOC_ENABLE": "0",
         "AGENTRM_KEEP_MEMORY": "0",
         **os.environ,
