@@ -1,7 +1,10 @@
 """How long do N candidates of one step take with llama.cpp, over the length of the history?
 
-Both sides run the same GGUF file, exported here from the bundled policy: ours through sequences that share cells, the
-peer through `create_completion`, one call for each candidate; it keeps the cells of the prompt between calls by itself.
+Both sides run the same GGUF file, exported here: the bundled policy, or a model of 110M parameters with random weights
+and the bundled tokenizer. Ours runs sequences that share cells, the peer `create_completion`, one call for each
+candidate; it keeps the cells of the prompt between calls by itself. In a shared batch a token is compared with the
+cells of all sequences before those of others are masked: so the tiny bundled model, whose weights cost little to read,
+is as fast one candidate after another.
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
 from measuring import ONE_EACH, Part, Settings, cell, take_turns
-from subjects import bundled_folder, grow, policy
+from subjects import SHAPES, bundled_folder, grow, policy
 
 QUESTION = "llama.cpp candidates"
 TOKENS = 32
@@ -27,24 +31,51 @@ def cells(settings: Settings) -> list[dict[str, Any]]:
         print(f"{QUESTION}: not measured, llama-cpp-python is not installed", flush=True)
         return []
     wanted = settings.choose(
-        [(64, 2)],
-        [(250, 25), (1_000, 5), (1_000, 25)],
-        [(length, n) for length in (250, 1_000, 1_900) for n in (1, 5, 25, 60)],
+        [("bundled", 64, 2)],
+        [("bundled", 250, 25), ("bundled", 1_000, 5), ("bundled", 1_000, 25), ("110M", 500, 25)],
+        [(size, length, n) for size in ("bundled", "110M") for length in (250, 1_000, 1_900) for n in (1, 5, 25, 60)],
     )
     with tempfile.TemporaryDirectory() as folder:
-        file = _export(Path(folder))
-        return [_cell(settings, file, *given) for given in wanted]
+        files = {size: _export(Path(folder), size) for size in dict.fromkeys(size for size, _, _ in wanted)}
+        return [_cell(settings, size, files[size], *given) for size, *given in wanted]
 
 
-def _export(folder: Path) -> Path:
+def _export(folder: Path, size: str) -> Path:
     from agentrm_models.gguf_export import export_gguf
 
-    file = folder / "policy.gguf"
-    export_gguf(bundled_folder("policy"), file)
+    source = bundled_folder("policy")
+    if size != "bundled":
+        source = _with_bundled_tokenizer(folder / size, size)
+    file = folder / f"{size}.gguf"
+    export_gguf(source, file)
     return file
 
 
-def _cell(settings: Settings, file: Path, length: int, count: int) -> dict[str, Any]:
+def _with_bundled_tokenizer(folder: Path, size: str) -> Path:
+    """A model of this size with random weights, and the tokenizer and chat template of the bundled policy."""
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    tokenizer = AutoTokenizer.from_pretrained(bundled_folder("policy"))
+    bundled = LlamaConfig.from_pretrained(bundled_folder("policy"))
+    shape = {**SHAPES[size], "vocab_size": bundled.vocab_size}
+    layers, heads = shape.pop("layers"), shape.pop("heads")
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        **shape,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        max_position_embeddings=2_048,
+        tie_word_embeddings=True,
+        bos_token_id=bundled.bos_token_id,
+        eos_token_id=bundled.eos_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _cell(settings: Settings, size: str, file: Path, length: int, count: int) -> dict[str, Any]:
     from llama_cpp import Llama
 
     from agentrm_models.prefix_cache.llama_backend import LlamaBackend
@@ -91,7 +122,7 @@ def _cell(settings: Settings, file: Path, length: int, count: int) -> dict[str, 
         text = peer().detokenize(ids[: ends[0]] if ends else ids).decode("utf-8", "ignore")
         theirs = peer().create_completion(prompt, max_tokens=TOKENS, temperature=0.0)["choices"][0]["text"]
         same = {"greedy_text": float(text == theirs)}
-        return cell(QUESTION, "bundled", {"history": length, "candidates": count}, turns, same=same)
+        return cell(QUESTION, size, {"history": length, "candidates": count}, turns, same=same)
     finally:
         if peer.cache_info().currsize:
             peer().close()

@@ -6,7 +6,8 @@ import os
 import sys
 
 SETTINGS = {
-    # Idle OpenMP threads spin by default: beside any other busy process that made generation ten times slower.
+    # Idle OpenMP threads spin by default: beside another busy process a beam search took 6.5 s instead of 2.3, though
+    # alone 1.4 instead of 2.4 (`benchmarks/waiting_threads.py`, two cores).
     "OMP_WAIT_POLICY": "PASSIVE",
     # Large pages for tensors of 2 MiB and more (Linux): to fill 80 MB of fresh memory takes 5 ms instead of 33
     # (`benchmarks/fresh_memory.py`).

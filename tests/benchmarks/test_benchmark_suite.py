@@ -57,12 +57,22 @@ def test_both_sides_give_the_same(results: Path) -> None:
     assert fitting["same"]["largest_relative_gradient_difference"] <= 1e-5
 
 
-def test_the_page_is_made_from_the_results(results: Path, tmp_path: Path) -> None:
+def written_page(results: Path, folder: Path) -> str:
+    """The page that the report makes of these results, in a process of its own."""
     sys_path = os.pathsep.join([str(ROOT / "benchmarks"), os.environ.get("PYTHONPATH", "")])
     code = f"from pathlib import Path; from report import write_report as w; w(Path({str(results)!r}), Path('p.md'))"
     environment = {**os.environ, "PYTHONPATH": sys_path}
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=environment)
-    page = (tmp_path / "p.md").read_text("utf-8")
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, env=environment)
+    return (folder / "p.md").read_text("utf-8")
+
+
+def test_the_page_is_made_from_the_results(results: Path, tmp_path: Path) -> None:
+    page = written_page(results, tmp_path)
     ratio = read(results, "beam_episode")["cells"][0]["ratio"]
     assert f"{ratio:.1f}×" in page and "GPU: not measured" in page
     assert (tmp_path / "p.svg").read_text("utf-8").startswith("<svg")
+
+
+def test_the_page_in_docs_is_that_of_the_results_beside_it(tmp_path: Path) -> None:
+    page = written_page(ROOT / "benchmarks" / "results", tmp_path)
+    assert page.replace("(p.svg)", "(performance.svg)") == (ROOT / "docs" / "performance.md").read_text("utf-8")
