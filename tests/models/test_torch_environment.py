@@ -32,7 +32,7 @@ def faults(keep: str) -> int:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to keep memory")
 def test_freed_memory_is_used_again_instead_of_fetched() -> None:
-    assert faults("1") < 1_000 < faults("0")
+    assert 8 + 4 * faults("1") < faults("0")  # none and 17,059; none and 26 where the system gives large pages
 
 
 def test_what_somebody_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
