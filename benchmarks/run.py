@@ -2,9 +2,9 @@
 
     python benchmarks/run.py [--full | --quick] [--threads N] [--only QUESTION ...] [--out FOLDER]
 
-The default took 15 minutes (912 s) on two cores. `--full` all sizes and lengths, hours;
-`--quick` tiny cells, to see that everything runs: its figures mean nothing and no page is written. A peer is stopped
-after 60 seconds (8 by default), and what is carried forward is marked `~`.
+The default took 13 minutes on two cores (769 s, and 28 s for llama.cpp as it is now). `--full`
+all sizes and lengths, hours; `--quick` tiny cells, to see that everything runs: its figures mean nothing and no page
+is written. A peer is stopped after 60 seconds (8 by default), and what is carried forward is marked `~`.
 """
 
 from __future__ import annotations

@@ -111,7 +111,8 @@ class EpisodeScreen(EpisodePanes):
         self.episode = ""
 
     def action_restart(self) -> None:
-        """Start the engine on this file again."""
+        """Start the engine on this file again; it does not know what the last one was asked."""
+        self._way_back = None
         self.post_message(EngineWanted())
 
     def action_play(self) -> None:
