@@ -19,6 +19,14 @@ Aggregate: TypeAlias = Literal["sum", "mean", "min", "last"]
 FolderName: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^([\w-][\w.-]*)?$")]
 
 
+class LikelihoodWeight(msgspec.Struct, frozen=True):
+    """What the likelihood of a reply counts in one environment, which is known by its instruction."""
+
+    environment: str
+    instruction: str
+    weight: float
+
+
 class FolderSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     """The file's keys, all of them optional; unknown ones are left alone.
 
@@ -26,6 +34,7 @@ class FolderSettings(msgspec.Struct, frozen=True, omit_defaults=True):
         prompt: Which instruction the model was trained with.
         environments: Names of the environments it was trained on.
         likelihood: What the likelihood of a reply counts in an explicit reward model's reward.
+        likelihoods: The same where it depends on the environment; of others `likelihood` holds.
         likelihood_model: A folder inside this one with the model that tells it; empty: the reward model itself.
         reference: A folder inside this one with the model that an implicit reward model is compared with, which makes
             this folder a reward model.
@@ -36,6 +45,7 @@ class FolderSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     prompt: PromptStyle | None = None
     environments: tuple[str, ...] = ()
     likelihood: float = 0.0
+    likelihoods: tuple[LikelihoodWeight, ...] = ()
     likelihood_model: FolderName = ""
     reference: FolderName = ""
     beta: float | None = None

@@ -153,6 +153,44 @@ def test_a_folder_says_what_a_likelihood_counts(tmp_path: Path) -> None:
         ExplicitReward(model, TOKENIZER, likelihood=0.25)
 
 
+@pytest.mark.parametrize("beside", [True, False])
+def test_what_a_likelihood_counts_may_depend_on_the_instruction(tmp_path: Path, beside: bool) -> None:
+    folder = save_model(tiny_reward_model(), TOKENIZER, tmp_path / "reward")
+    save_model(tiny_policy_model("llama", seed=4), TOKENIZER, folder / "language")
+    items = siblings(2)
+    kinds = [tuple((Message("system", text), *item) for item in items) for text in ("A maze.", "Blocks.", "A shop.")]
+
+    def scores(**settings: object) -> list[float]:
+        if beside and settings:
+            settings["likelihood_model"] = "language"
+        (folder / "agentrm.json").write_text(json.dumps(settings))
+        reward = ExplicitReward.load(folder, device="cpu")
+        found = reward.score([ScoreGroup(kind) for kind in kinds])
+        return [value for group in found for value in group]
+
+    each = [
+        {"environment": "maze", "instruction": "A maze.", "weight": 0.0},
+        {"environment": "pddl", "instruction": "Blocks.", "weight": 0.5},
+    ]
+    plain, half, tenth = scores(), scores(likelihood=0.5), scores(likelihood=0.1)
+    assert scores(likelihood=0.1, likelihoods=each) == pytest.approx([*plain[:2], *half[2:4], *tenth[4:]], abs=1e-4)
+    assert scores(likelihoods=each) == pytest.approx([*plain[:2], *half[2:4], *plain[4:]], abs=1e-4)
+    assert max(abs(one - other) for one, other in zip(half, plain, strict=True)) > 0.1
+
+
+def test_weights_of_instructions_are_part_of_a_models_identity(tmp_path: Path) -> None:
+    folder = save_model(tiny_reward_model(), TOKENIZER, tmp_path / "reward")
+    digests = set()
+    for weight in (0.0, 0.25):
+        each = [{"environment": "maze", "instruction": "A maze.", "weight": weight}]
+        (folder / "agentrm.json").write_text(json.dumps({"likelihood": 0.5, "likelihoods": each}))
+        digests.add(ExplicitReward.load(folder, device="cpu").traits.digest)
+    assert len(digests) == 2
+    (folder / "agentrm.json").write_text('{"likelihoods": [{"environment": "maze", "weight": 1}]}')
+    with pytest.raises(DataError, match=r"agentrm\.json: .*instruction"):
+        ExplicitReward.load(folder)
+
+
 def test_a_second_model_may_tell_the_likelihood(tmp_path: Path) -> None:
     folder = save_model(tiny_reward_model("gpt2", seed=3), TOKENIZER, tmp_path / "reward")
     language = save_model(tiny_policy_model("llama", seed=4), TOKENIZER, folder / "language")

@@ -202,6 +202,7 @@ def test_the_reward_model_learns_contrasts_and_labels_in_turn(workspace, monkeyp
     ("section", "words"),
     [
         ({"likelihood_by": "backbone", "likelihoods": []}, r"fit.likelihood_by needs fit.likelihoods"),
+        ({"likelihood_for": "each", "likelihoods": []}, r"fit.likelihood_for needs fit.likelihoods"),
         ({"kind": "implicit"}, r"fit.likelihoods is of explicit reward models"),
         ({"kind": "implicit", "likelihoods": [], "ranking": 0.5}, r"fit.ranking is of explicit reward models"),
     ],

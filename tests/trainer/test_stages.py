@@ -33,7 +33,8 @@ from agentrm_trainer.labelled_trees import read_labelled_trees
 from agentrm_trainer.pipeline import describe, run_pipeline
 from agentrm_trainer.reports.results import Results
 from agentrm_trainer.reward_data import judged_paths, judged_pieces
-from agentrm_trainer.reward_loss import judge_pieces
+from agentrm_trainer.reward_kinds import DevStates
+from agentrm_trainer.reward_loss import Judgements, judge_pieces
 from agentrm_trainer.sft import sft
 from agentrm_trainer.workspace import STAGES, read_json
 from agentrm_tui.replies import parse_reply
@@ -361,6 +362,38 @@ def test_the_backbone_may_tell_the_likelihood_and_is_stored_beside(done_pipeline
     for one, other in zip(trained_view, playing_view, strict=True):
         assert one == pytest.approx(other, abs=1e-4)
     assert any(one != pytest.approx(other, abs=1e-3) for one, other in zip(alone, playing_view, strict=True))
+
+
+def test_dev_may_choose_what_the_likelihood_counts_in_each_environment(done_pipeline, make_workspace, monkeypatch):
+    shutil.rmtree(done_pipeline.folder("fit"))
+    workspace = make_workspace(resume=True, fit={"likelihoods": [0.0, 0.2, 0.4], "likelihood_for": "each"})
+    tokenizer = sft_module.load_tokenizer(workspace.folder("sft") / "policy")
+    climb = judged_climbs()[0]
+
+    def group(name: str) -> JudgedGroup:
+        opening = Message("system", f"Climb the {name}.")
+        items = tuple(Judged((opening, *item.conversation[1:]), item.worth) for item in climb.items)
+        return JudgedGroup(name, "t", "low", items)
+
+    dev = DevStates({kind: [group("ladder"), group("stairs")] for kind in ("ends", "siblings")})
+    # The worth grows from item to item. On the ladder the value knows it, on the stairs the likelihood does.
+    found = [Judgements([0.1, 0.2, 0.3], [0.0, -1.0, -2.0]), Judgements([0.3, 0.2, 0.1], [0.0, 1.0, 2.0])]
+    monkeypatch.setattr(reward_kinds, "judge_pieces", lambda *arguments: found)
+    kind = reward_kinds.Explicit(workspace.config, workspace.folder("sft") / "policy", tokenizer, dev, "cpu")
+    figures = kind.measure("cpu")
+    assert (figures["ends_accuracy"], figures["siblings_accuracy"], figures["selection"]) == (1.0, 1.0, 1.0)
+    assert (figures["likelihood_ladder"], figures["likelihood_stairs"]) == (0.0, 0.2)
+    kind.save(workspace.folder("fit") / "reward", {"parameters": 1, "trees": 1, "labels": 6}, figures)
+    settings = read_settings(workspace.folder("fit") / "reward")
+    assert [(one.environment, one.instruction, one.weight) for one in settings.likelihoods] == [
+        ("ladder", "Climb the ladder.", 0.0),
+        ("stairs", "Climb the stairs.", 0.2),
+    ]
+    reward = load_reward(str(workspace.folder("fit") / "reward"), threads=1)
+    plain = load_reward(str(done_pipeline.folder("export") / "reward"), threads=1)
+    assert reward.traits.digest != plain.traits.digest
+    card = (workspace.folder("fit") / "reward" / "README.md").read_text()
+    assert f"a weight (ladder 0, stairs 0.2, others {settings.likelihood:g})" in card
 
 
 def judged_climbs() -> list[JudgedGroup]:

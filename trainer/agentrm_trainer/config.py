@@ -250,6 +250,7 @@ class FitSection(_Section, frozen=True, kw_only=True):
             model knew (Yang et al., arXiv 2406.10216); 0 for none.
         likelihoods: Weights of the reply's likelihood in the reward, of which dev chooses one (the first where there
             is no dev); none: the value alone.
+        likelihood_for: Whether dev chooses one of them for all environments, or one for `each`.
         likelihood_by: Whose likelihood that is: of the `reward` model itself, or of the `backbone` it began as, which
             is then stored beside it and read as well.
         evaluations: How often the model is measured on dev; the best one is kept.
@@ -277,6 +278,7 @@ class FitSection(_Section, frozen=True, kw_only=True):
     every_token: Annotated[float, Meta(ge=0)] = 0.0
     language: Annotated[float, Meta(ge=0)] = 0.0
     likelihoods: tuple[Annotated[float, Meta(ge=0)], ...] = ()
+    likelihood_for: Literal["all", "each"] = "all"
     likelihood_by: Literal["reward", "backbone"] = "reward"
     evaluations: Positive = 8
     checkpoint_minutes: Rate = 3.0

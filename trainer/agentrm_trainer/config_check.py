@@ -25,10 +25,11 @@ def check_config(config: Config) -> None:
         raise UsageError("fit.contrast_share needs label.contrasts and fit.max_minutes", "Set both, or leave it out.")
     if config.fit.language and not config.fit.contrast_share:
         raise UsageError("fit.language needs fit.contrast_share", "Its replies are the best of contrasts.")
-    if config.fit.likelihood_by == "backbone" and not config.fit.likelihoods:
-        raise UsageError(
-            "fit.likelihood_by needs fit.likelihoods", "Give weights that dev may choose from, or leave it out."
-        )
+    for key, usual in (("likelihood_by", "reward"), ("likelihood_for", "all")):
+        if getattr(config.fit, key) != usual and not config.fit.likelihoods:
+            raise UsageError(
+                f"fit.{key} needs fit.likelihoods", "Give weights that dev may choose from, or leave it out."
+            )
     if config.fit.kind == "implicit":
         explicit = ("contrast_share", "ranking", "every_token", "language", "likelihoods")
         given = next((name for name in explicit if getattr(config.fit, name)), "")

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from agentrm_models.folder_settings import Aggregate, FolderSettings
+from agentrm_models.folder_settings import Aggregate, FolderSettings, LikelihoodWeight
 from agentrm_trainer.backbone import (
     Provenance,
     load_policy_model,
@@ -29,6 +29,9 @@ from agentrm_trainer.workspace import read_json
 LANGUAGE_FOLDER, REFERENCE_FOLDER = "language", "reference"
 """Where further models lie inside a reward model's folder: the one that tells the likelihood of replies, and the one
 that an implicit reward model is compared with."""
+
+_LIKELIHOOD_OF = "likelihood_"
+"""Before an environment's name in the figures: its own weight of the likelihood."""
 
 LEAST_DIFFERENCES = {"ends": 0.0, "siblings": 0.1}
 """Of the worth of two states of a kind that make a pair."""
@@ -51,16 +54,25 @@ class DevStates:
         """Whether there is nothing to choose by."""
         return not any(self.groups.values())
 
-    def figures(self, values: dict[str, list[list[float]]]) -> dict[str, float]:
+    @property
+    def instructions(self) -> dict[str, str]:
+        """Of each environment of these states, the text its conversations begin with."""
+        every = (group for groups in self.groups.values() for group in groups)
+        return {group.environment: group.items[0].conversation[0].content for group in every}
+
+    def figures(self, values: dict[str, list[list[float]]], environment: str = "") -> dict[str, float]:
         """Pair accuracies, and the selection score: their mean, weighted by the root of the number of pairs.
 
         Args:
             values: For each kind of states, one number for each item of each group.
+            environment: Only its states; empty for all.
         """
         figures: dict[str, float] = {}
         total = weights = 0.0
         for name, groups in self.groups.items():
-            found = pair_accuracy(groups, values[name], LEAST_DIFFERENCES[name])
+            kept = [number for number, group in enumerate(groups) if environment in ("", group.environment)]
+            there, judged = [groups[number] for number in kept], [values[name][number] for number in kept]
+            found = pair_accuracy(there, judged, LEAST_DIFFERENCES[name])
             if found.pairs:
                 figures[f"{name}_accuracy"], figures[f"{name}_pairs"] = round(found.accuracy, 4), found.pairs
                 total += found.accuracy * found.pairs**0.5
@@ -114,26 +126,46 @@ class Explicit:
         return regression_loss(self.model, packed, self._section, device, total)
 
     def measure(self, device: str) -> dict[str, float | str]:
-        """See `RewardKind`; the choice is the weight of the likelihood."""
+        """See `RewardKind`; the choice is the weight of the likelihood, of all environments or of each."""
         judged = {
             name: judge_pieces(self.model, pieces, device, self._language) for name, pieces in self._judged.items()
         }
 
-        def figures(weight: float) -> dict[str, float]:
-            values = {name: [group.rewards(weight) for group in groups] for name, groups in judged.items()}
-            return self._dev.figures(values)
+        def figures(weights: dict[str, float], other: float, environment: str = "") -> dict[str, float]:
+            values = {
+                name: [
+                    found.rewards(weights.get(group.environment, other))
+                    for group, found in zip(self._dev.groups[name], groups, strict=True)
+                ]
+                for name, groups in judged.items()
+            }
+            return self._dev.figures(values, environment)
 
-        if not self._section.likelihoods:
-            return {**figures(0.0)}
-        return _best({**figures(weight), "likelihood": weight} for weight in self._section.likelihoods)
+        def chosen(environment: str = "") -> dict[str, float | str]:
+            tried = self._section.likelihoods or (0.0,)
+            return _best({**figures({}, weight, environment), "likelihood": weight} for weight in tried)
+
+        if self._section.likelihood_for == "all":
+            return chosen()
+        other = float(chosen()["likelihood"])
+        best = {environment: chosen(environment) for environment in self._dev.instructions}
+        weights = {name: float(found["likelihood"]) for name, found in best.items() if found["selection"]}
+        each = {_LIKELIHOOD_OF + name: weight for name, weight in weights.items()}
+        return {**figures(weights, other), "likelihood": other, **each}
 
     def save(self, folder: Path, figures: dict[str, Any], choice: dict[str, float | str]) -> None:
         """See `RewardKind`."""
         section = self._section
         likelihood = float(choice.get("likelihood", section.likelihoods[0] if section.likelihoods else 0.0))
-        beside = likelihood and section.likelihood_by == "backbone"
+        likelihoods = tuple(
+            LikelihoodWeight(name, instruction, float(choice[_LIKELIHOOD_OF + name]))
+            for name, instruction in self._dev.instructions.items()
+            if _LIKELIHOOD_OF + name in choice
+        )
+        wanted = any((likelihood, *(each.weight for each in likelihoods)))
+        beside = wanted and section.likelihood_by == "backbone"
         settings = FolderSettings(
-            section.prompt, self._config.environment_names, likelihood, LANGUAGE_FOLDER if beside else ""
+            section.prompt, self._config.environment_names, likelihood, likelihoods, LANGUAGE_FOLDER if beside else ""
         )
         inside = {LANGUAGE_FOLDER: self._backbone} if beside else {}
         provenance = Provenance(settings, reward_card(self._config, figures, settings), inside)

@@ -6,6 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+import msgspec
+
 from agentrm_models.errors import DataError, MemoryExhaustedError, UsageError
 from agentrm_models.folder_settings import FolderSettings, read_settings
 from agentrm_models.torch_environment import prepare_torch
@@ -20,7 +22,7 @@ class LoadedModel(NamedTuple):
     Attributes:
         model: A `transformers` model in evaluation mode.
         tokenizer: Its tokenizer.
-        digest: First 16 hex digits of the SHA-256 of the weight files, and of the likelihood where there is one.
+        digest: First 16 hex digits of the SHA-256 of the weight files, and of what the likelihood counts.
         settings: What the folder says about its use.
     """
 
@@ -53,7 +55,7 @@ def load_folder(path: Path, purpose: Purpose, device: str, threads: int, trust_r
     config = _read_config(path, trust_remote_code)
     _check_kind(path, config, purpose)
     model = _read_model(path, config, purpose, trust_remote_code, target)
-    digest = _digest(weights, str(settings.likelihood) if settings.likelihood else "")
+    digest = _digest(weights, _likelihood_text(settings))
     return LoadedModel(model, _read_tokenizer(path, trust_remote_code), digest, settings)
 
 
@@ -98,6 +100,12 @@ def _weight_files(path: Path) -> list[Path]:
     for file in weights:
         check_safetensors(file)
     return weights
+
+
+def _likelihood_text(settings: FolderSettings) -> str:
+    """What the likelihood counts, as a part of a model's identity; empty where it counts nothing."""
+    each = msgspec.json.encode(settings.likelihoods).decode() if settings.likelihoods else ""
+    return f"{settings.likelihood or ''}{each}"
 
 
 def _digest(files: list[Path], settings: str) -> str:

@@ -2,14 +2,15 @@
 
 A reward model may add how likely the reply is: `likelihood` times the relative log-probability of its least likely
 token (see `prefix_cache.likelihood`). The reward model itself tells it, as the language model that it began as, or a
-second model does, which is stored in its folder.
+second model does, which is stored in its folder. What the likelihood counts may depend on the environment, which is
+known by its instruction.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from agentrm_models.errors import DataError
 from agentrm_models.messages import Conversation, PromptStyle
 from agentrm_models.prefix_cache.likelihood import least_likelihood
 from agentrm_models.prefix_cache.loading import digest_of_weights, load_folder
-from agentrm_models.prefix_cache.states import TokenLogs
 from agentrm_models.rewards.base import RewardTraits, ScoreGroup
 from agentrm_models.rewards.reader import Reader
 from agentrm_models.usage import ProgressHook, Usage, ignore_progress
@@ -39,6 +39,7 @@ class ExplicitReward:
         cache_bytes: Limit of the prefix cache; 0 takes a share of the memory that is free.
         use_cache: False computes everything anew, for comparison.
         likelihood: Weight of the likelihood of the reply in the reward; 0 leaves it out.
+        likelihoods: The same for conversations that begin with a certain instruction; `likelihood` is for all others.
         language: Reads the causal language model that tells the likelihood; None takes the reward model itself.
 
     Attributes:
@@ -59,17 +60,19 @@ class ExplicitReward:
         cache_bytes: int = 0,
         use_cache: bool = True,
         likelihood: float = 0.0,
+        likelihoods: Mapping[str, float] | None = None,
         language: Reader | None = None,
     ) -> None:
         label = name or getattr(model, "name_or_path", "") or type(model).__name__
         if model.config.num_labels != 1:
             raise DataError(f"{label}: the reward model has {model.config.num_labels} outputs, one is needed")
         self._reader = Reader(model, tokenizer, cache_bytes, use_cache)
-        self._language = language if likelihood else None
+        self._likelihood, self._likelihoods = likelihood, dict(likelihoods or {})
+        wanted = any((likelihood, *self._likelihoods.values()))
+        self._language = language if wanted else None
         self.notice = " ".join(filter(None, (reader.notice for reader in self._readers())))
-        if likelihood and not (language or self._reader).tells_likelihood:
+        if wanted and not (language or self._reader).tells_likelihood:
             raise DataError(f"{label}: a likelihood needs a decoder whose embedding is its language-model head")
-        self._likelihood = likelihood
         self._traits = RewardTraits(
             label, digest or digest_of_weights(model), prompt, context_length=self._reader.context_length
         )
@@ -93,7 +96,8 @@ class ExplicitReward:
         """
         found = load_folder(Path(path), "reward", device, threads, trust_remote_code)
         settings, digest, language = found.settings, found.digest, None
-        if settings.likelihood and settings.likelihood_model:
+        likelihoods = {each.instruction: each.weight for each in settings.likelihoods}
+        if settings.likelihood_model and any((settings.likelihood, *likelihoods.values())):
             spoken = load_folder(Path(path) / settings.likelihood_model, "policy", device, threads, trust_remote_code)
             digest = hashlib.sha256(f"{digest} {spoken.digest}".encode()).hexdigest()[:16]
             cache_bytes //= 2
@@ -106,6 +110,7 @@ class ExplicitReward:
             digest=digest,
             cache_bytes=cache_bytes,
             likelihood=settings.likelihood,
+            likelihoods=likelihoods,
             language=language,
         )
 
@@ -149,12 +154,21 @@ class ExplicitReward:
         return [self._reader] if self._language is None else [self._reader, self._language]
 
     def _values(self, items: Sequence[Conversation], progress: ProgressHook) -> list[float]:
-        if not self._likelihood:
+        weights = [self._weight(item) for item in items]
+        if not any(weights):
             return [value for (value,) in self._reader.outputs(items, progress)]
-        found: Sequence[tuple[list[float], TokenLogs]]
         if self._language is None:
             found = self._reader.both(items, progress)
-        else:
-            values = self._reader.outputs(items, progress)
-            found = list(zip(values, self._language.logs(items, progress), strict=True))
-        return [value + self._likelihood * least_likelihood(logs) for (value,), logs in found]
+            pairs = zip(found, weights, strict=True)
+            return [value + weight * least_likelihood(logs) if weight else value for ((value,), logs), weight in pairs]
+        values = [value for (value,) in self._reader.outputs(items, progress)]
+        weighted = [row for row, weight in enumerate(weights) if weight]
+        logs = self._language.logs([items[row] for row in weighted], progress)
+        for row, found_there in zip(weighted, logs, strict=True):
+            values[row] += weights[row] * least_likelihood(found_there)
+        return values
+
+    def _weight(self, item: Conversation) -> float:
+        """What the likelihood of this conversation's reply counts."""
+        instruction = item[0].content if item[0].role == "system" else ""
+        return self._likelihoods.get(instruction, self._likelihood)

@@ -89,9 +89,13 @@ def _choice(config: Config, settings: FolderSettings) -> list[str]:
     who = "the model finds the reply"
     if config.fit.likelihood_by == "backbone":
         who = "the language model it began as finds the reply (stored in `language/`)"
+    weights = f"{settings.likelihood:g} times"
+    if settings.likelihoods:
+        each = ", ".join(f"{one.environment} {one.weight:g}" for one in settings.likelihoods)
+        weights = f"a weight ({each}, others {settings.likelihood:g}) times"
     return [
-        f"- Reward: the value plus {settings.likelihood:g} times how likely {who}: the log-probability of its least "
-        f"likely token, relative to what was expected (`likelihood` in `agentrm.json`; dev chose it of {tried})"
+        f"- Reward: the value plus {weights} how likely {who}: the log-probability of its least "
+        f"likely token, relative to what was expected (`likelihood` in `agentrm.json`; dev chose of {tried})"
     ]
 
 
