@@ -139,7 +139,7 @@ class MazeEnvironment(BaseEnvironment):
             origin="compatible",
             summary="Find the goal of a maze from its position and the walls around you.",
             levels=("lmrl", *_LEVELS),
-            mix=("named-8", "named-9", "pits-4"),
+            mix=("pits-4", "maze-4", "maze-5"),
             snapshots=True,
             valid_actions=True,
             expert=True,

@@ -150,7 +150,7 @@ def own_files(environment: str, files: OwnFiles, named: Sequence[str]) -> tuple[
     return environment, (*(str(problem) for problem in problems), *named)
 
 
-DEMO_TASK = "named-9:9000004"
+DEMO_TASK = "maze-5:9000010"
 
 
 def demo_plan() -> RunPlan:

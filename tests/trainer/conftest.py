@@ -25,7 +25,8 @@ TINY: dict[str, Any] = {
     "model": {"layers": 1, "width": 32, "heads": 2, "key_value_heads": 1, "feed_forward": 48, "context": 512},
     "sft": {"max_tokens": 6_000, "tokens_per_step": 400, "probe_tokens": 0, "bf16": False, "learning_rate": 3e-3},
     "explore": {"trees": 8, "chunk": 4, "iterations": 6, "branching": 3, "max_tokens": 24, "parallel": 4,
-                "dev_samples": 3, "dev_sibling_states": 4},
+                "dev_samples": 3, "dev_sibling_states": 4,
+                "dev_sibling_rollouts": 2},
     "fit": {
         "epochs": 2.0,
         "bf16": False,

@@ -167,6 +167,7 @@ class ExploreSection(_Section, frozen=True, kw_only=True):
         processes: Worker processes.
         dev_samples: Trajectories sampled on each dev task, for choosing the reward model.
         dev_sibling_states: States of dev tasks at which siblings are rolled out, for choosing the reward model.
+        dev_sibling_rollouts: Fresh rollouts of each of them.
     """
 
     trees: Count = 0
@@ -185,6 +186,7 @@ class ExploreSection(_Section, frozen=True, kw_only=True):
     processes: Positive = 1
     dev_samples: Count = 6
     dev_sibling_states: Count = 40
+    dev_sibling_rollouts: Positive = 8
 
 
 class LabelSection(_Section, frozen=True, kw_only=True):

@@ -168,7 +168,7 @@ def _dev_groups(
         task.update(0.3)
         settings = SiblingSettings(
             config.evaluate.sibling_samples,
-            config.evaluate.sibling_rollouts,
+            section.dev_sibling_rollouts,
             section.temperature,
             section.max_tokens,
             config.seed,

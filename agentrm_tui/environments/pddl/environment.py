@@ -27,12 +27,12 @@ CHECK = "check valid actions"
 INVALID_LIMIT = 3
 """The invalid action with this number ends the episode."""
 
-MIX = tuple(
-    f"{name}-{size + first}"
-    for size in range(3)
-    for name, first in (("blockworld", 3), ("gripper", 2), ("barman", 1), ("tyreworld", 1))
+MIX = (
+    *("blockworld-3", "gripper-2", "barman-1", "tyreworld-1"),
+    *("blockworld-4", "gripper-3", "barman-2", "tyreworld-2"),
+    "tyreworld-3",
 )
-"""Three sizes of each domain, taking turns."""
+"""Two sizes of each domain and three of tyreworld, which is the easiest, taking turns."""
 
 _LEVELS: Mapping[str, tuple[World, Level]] = {level.name: (world, level) for world in WORLDS for level in world.levels}
 
