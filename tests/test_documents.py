@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from agentrm_models.bundled import bundled_models
-from agentrm_models.folder_settings import FolderSettings
+from agentrm_models.folder_settings import FolderSettings, read_settings
 from agentrm_models.specs import policy_kinds, reward_kinds
+from agentrm_tui.environments.registry import make_environment
 from agentrm_tui.ui.actions import keys_markdown
 
 ROOT = Path(__file__).parent.parent
@@ -78,6 +79,17 @@ def test_every_bundled_pair_is_in_the_readme() -> None:
     assert {model.name for model in bundled_models()} == PAIRS.keys()
     for model in bundled_models():
         assert set(model.environments) == set(PAIRS[model.name])
+
+
+def test_bundled_weights_of_instructions_are_those_the_environments_give() -> None:
+    # Where an instruction changed, its weight would silently no longer hold.
+    settings = [read_settings(model.folder) for model in bundled_models() if model.role == "reward"]
+    weighted = [(one.prompt or "short", each) for one in settings for each in one.likelihoods]
+    assert weighted
+    for prompt, each in weighted:
+        environment = make_environment(each.environment)
+        assert environment.instruction(prompt) == each.instruction, each.environment
+        environment.close()
 
 
 def _rows(text: str) -> list[list[str]]:
