@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import signal
 import statistics
 import sys
 import tempfile
@@ -77,7 +78,9 @@ def to_first_paint() -> Cost:
     child = pexpect.spawn(sys.executable, ["-m", "agentrm_tui"], dimensions=(24, 80), timeout=120)
     child.expect_exact("Start paused")
     wall = time.perf_counter() - began
-    child.close(force=True)
+    child.kill(signal.SIGKILL)
+    child.wait()
+    child.close()
     return Cost(wall * 1e3, (processor_time() - before) * 1e3)
 
 

@@ -99,7 +99,7 @@ def _goals(cells: dict[str, list[dict[str, Any]]]) -> list[str]:
         "",
         *_table(rows),
         "",
-        "What stands in the way where a goal is missed:",
+        "What stands in the way where a goal is missed or hardly reached:",
         "",
         "- *Reward model.* Ours reads that many fewer tokens than one call for each candidate:",
         f"  {fewer}. So at short histories no way could",
