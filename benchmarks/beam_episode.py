@@ -14,8 +14,8 @@ from measuring import ONE_EACH, Part, Settings, cell, mixed, take_turns
 from peers import batch_size, in_batches, judge, write, written_tokens
 from subjects import Subject, grow, policy, reward
 
-from agentrm_models.prefix_cache.cached import CachedBackend
-from agentrm_models.prefix_cache.ledger import TokenLedger
+from agentrm_models.trie.cached import CachedBackend
+from agentrm_models.trie.ledger import TokenLedger
 
 QUESTION = "beam episode"
 WIDTH, SAMPLES = 5, 5

@@ -48,7 +48,7 @@ def main() -> int:
 def _one(way: str) -> Callable[[], object]:
     import torch
 
-    from agentrm_models.prefix_cache.state_memory import lazy_zeros
+    from agentrm_models.trie.state_memory import lazy_zeros
 
     kept = torch.ones(FLOATS)
     if way.endswith("used again"):

@@ -41,7 +41,7 @@ def cells(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _export(folder: Path, size: str) -> Path:
-    from agentrm_models.gguf_export import export_gguf
+    from agentrm_models.llama_cpp.gguf_export import export_gguf
 
     source = bundled_folder("policy")
     if size != "bundled":
@@ -78,8 +78,8 @@ def _with_bundled_tokenizer(folder: Path, size: str) -> Path:
 def _cell(settings: Settings, size: str, file: Path, length: int, count: int) -> dict[str, Any]:
     from llama_cpp import Llama
 
-    from agentrm_models.prefix_cache.llama_backend import LlamaBackend
-    from agentrm_models.prefix_cache.llama_native import NativeContext, NativeModel
+    from agentrm_models.llama_cpp.backend import LlamaBackend
+    from agentrm_models.llama_cpp.native import NativeContext, NativeModel
 
     prompt = policy("bundled").text(length, f"history {length}")
     room = length + (count + 1) * TOKENS + 64

@@ -12,11 +12,11 @@ import torch
 
 from agentrm_models.bundled import bundled_models
 from agentrm_models.chat import ChatEncoder
+from agentrm_models.generation import Branch, Prompt, generate
 from agentrm_models.policies.base import Decoding, NoiseKey
-from agentrm_models.prefix_cache.backends import choose_backend
-from agentrm_models.prefix_cache.cached import CachedBackend
-from agentrm_models.prefix_cache.generation import Branch, Prompt, generate
-from agentrm_models.prefix_cache.states import Backend, architecture_of
+from agentrm_models.trie.backends import choose_backend
+from agentrm_models.trie.cached import CachedBackend
+from agentrm_models.trie.states import Backend, architecture_of
 from agentrm_models.usage import ignore_progress
 
 CONTEXT = 16_384

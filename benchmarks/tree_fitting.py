@@ -18,10 +18,10 @@ from measuring import ONE_EACH, Part, Settings, cell, mixed, take_turns
 from peers import batch_size, in_batches
 from subjects import Subject, reward
 
+from agentrm_models.trie.packed_attention import use_packed_attention
+from agentrm_models.trie.packing import LabelledIds, batches, cut_tree, pack_pieces
 from agentrm_trainer.config import FitSection
-from agentrm_trainer.packed_attention import use_packed_attention
-from agentrm_trainer.reward_loss import regression_loss
-from agentrm_trainer.tree_packing import LabelledIds, batches, cut_tree, pack_pieces
+from agentrm_trainer.fitting.reward_loss import regression_loss
 
 QUESTION = "reward fitting"
 SECTION = FitSection(bf16=False)

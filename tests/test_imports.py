@@ -50,7 +50,7 @@ def heavy(loaded: set[str], *, screen: bool) -> list[str]:
         "agentrm_tui.environments.declared",
         "agentrm_tui.environments.pictures",
         "agentrm_tui.environments.registry",
-        "agentrm_tui.replies",
+        "agentrm_models.replies",
         "agentrm_tui.runs.events",
         "agentrm_tui.runs.plan",
         "agentrm_tui.runs.state",

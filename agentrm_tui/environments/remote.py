@@ -19,9 +19,9 @@ import msgspec
 
 from agentrm_models.errors import DataError, UsageError
 from agentrm_models.messages import PromptStyle
+from agentrm_models.replies import ACTION_LIMIT
 from agentrm_tui.environments.base import EnvironmentTraits, StepResult, Task
 from agentrm_tui.environments.declared import BaseEnvironment
-from agentrm_tui.replies import ACTION_LIMIT
 
 REPLY_LIMIT = 8_000_000
 """Bytes of a server's answer that are read; a longer one is refused."""

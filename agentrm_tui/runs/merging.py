@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from agentrm_models.policies.base import Candidate
-from agentrm_tui.replies import parse_reply
+from agentrm_models.replies import parse_reply
 from agentrm_tui.runs.events import ProposedNode
 from agentrm_tui.runs.texts import kept_reply
 from agentrm_tui.search.tree import NodeId

@@ -10,9 +10,9 @@ from typing import Literal
 import msgspec
 
 from agentrm_models.policies.base import Candidate, Decoding, NoiseKey, ProposeRequest
+from agentrm_models.replies import format_reply, parse_reply
 from agentrm_models.rewards.base import ScoreGroup
 from agentrm_models.usage import Usage
-from agentrm_tui.replies import format_reply, parse_reply
 from agentrm_tui.runs import events as ev
 from agentrm_tui.runs.answers import answer_of, answers_request, check_answer
 from agentrm_tui.runs.calls import ModelAnswer, ModelCall, Players, Proposals, ProposeCall, ScoreCall, Scores

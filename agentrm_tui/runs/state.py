@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from agentrm_models.errors import DataError
-from agentrm_tui.replies import parse_reply
+from agentrm_models.replies import parse_reply
 from agentrm_tui.runs import events as ev
 from agentrm_tui.search.tree import ROOT, Node, NodeId, Tree
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentrm_tui.replies import ACTION_LIMIT, format_reply, parse_reply
+from agentrm_models.replies import ACTION_LIMIT, format_reply, parse_reply
 
 REPLY_LIMIT = 4_000
 """Characters of a reply that are kept."""

@@ -6,9 +6,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from agentrm_models.replies import ACTION_LIMIT, ACTION_TOO_LONG, MISSING_ACTION
 from agentrm_tui.environments.base import Environment, StepResult, Task
 from agentrm_tui.environments.pictures import encode_picture
-from agentrm_tui.replies import ACTION_LIMIT, ACTION_TOO_LONG, MISSING_ACTION
 from agentrm_tui.runs.events import ActedNode, Drifted
 from agentrm_tui.runs.texts import printable
 from agentrm_tui.search.tree import ROOT, Node, NodeId, Tree

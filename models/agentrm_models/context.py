@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from agentrm_models.chat import ChatEncoder
 from agentrm_models.messages import Conversation
-from agentrm_models.prefix_cache.states import Span
+from agentrm_models.trie.states import Span
 
 
 class FittedContext(NamedTuple):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentrm_models.replies import parse_reply
 from agentrm_tui.environments.tooloperation import ToolOperationEnvironment
 from agentrm_tui.environments.tooloperation.sheet_errands import SheetServer
 from agentrm_tui.environments.tooloperation.todo_errands import TodoServer
@@ -22,7 +23,6 @@ from agentrm_tui.environments.tools.answers import Answer, near, same_answer
 from agentrm_tui.environments.tools.calls import Call, format_call, parse_call
 from agentrm_tui.environments.tools.environment import INVALID_LIMIT, STEP_LIMITS, ToolEnvironment
 from agentrm_tui.environments.tools.server import ToolServer, run_tool
-from agentrm_tui.replies import parse_reply
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**12), 10**12) | st.floats(-1e9, 1e9) | st.text(max_size=12),

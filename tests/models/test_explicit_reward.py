@@ -11,10 +11,10 @@ from tiny_models import save_model, tiny_policy_model, tiny_reward_model, tiny_t
 from agentrm_models.chat import ChatEncoder
 from agentrm_models.errors import DataError, MemoryExhaustedError, UsageError
 from agentrm_models.messages import Conversation, Message
-from agentrm_models.prefix_cache.likelihood import least_likelihood
 from agentrm_models.rewards.base import ScoreGroup
 from agentrm_models.rewards.explicit import ExplicitReward
 from agentrm_models.rewards.reader import Reader
+from agentrm_models.trie.likelihood import least_likelihood
 from agentrm_models.usage import ignore_progress
 
 TOKENIZER = tiny_tokenizer()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from agentrm_models.prefix_cache.kv_pool import FIRST_SLOTS, KVPool, places
+from agentrm_models.trie.kv_pool import FIRST_SLOTS, KVPool, places
 
 CPU = torch.device("cpu")
 

@@ -13,16 +13,16 @@ from agentrm_models.chat import ChatEncoder
 from agentrm_models.messages import Conversation, Message
 from agentrm_models.policies.base import Decoding, NoiseKey, ProposeRequest
 from agentrm_models.policies.transformers import TransformersPolicy
-from agentrm_models.prefix_cache import llama_forward
-from agentrm_models.prefix_cache.backends import choose_backend
-from agentrm_models.prefix_cache.cached import EVICTED_AT_ONCE, CachedBackend
-from agentrm_models.prefix_cache.llama_forward import LlamaLayers
-from agentrm_models.prefix_cache.state_memory import ALIGNMENT, Buffers, lazy_zeros
-from agentrm_models.prefix_cache.states import Span, architecture_of
-from agentrm_models.prefix_cache.token_trie import TokenTrie
-from agentrm_models.prefix_cache.uncached import UncachedBackend
 from agentrm_models.rewards.base import ScoreGroup
 from agentrm_models.rewards.explicit import ExplicitReward
+from agentrm_models.trie import llama_layers
+from agentrm_models.trie.backends import choose_backend
+from agentrm_models.trie.cached import EVICTED_AT_ONCE, CachedBackend
+from agentrm_models.trie.llama_layers import LlamaLayers
+from agentrm_models.trie.state_memory import ALIGNMENT, Buffers, lazy_zeros
+from agentrm_models.trie.states import Span, architecture_of
+from agentrm_models.trie.token_trie import TokenTrie
+from agentrm_models.trie.uncached import UncachedBackend
 
 TOKENIZER = tiny_tokenizer()
 VOCABULARY = 300
@@ -69,7 +69,7 @@ def test_cached_scores_equal_uncached_ones_on_random_trees(family: str, seed: in
 
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
 def test_larger_models_keep_most_of_their_matrices_where_they_are(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llama_forward, "SMALL", 0)
+    monkeypatch.setattr(llama_layers, "SMALL", 0)
     model = tiny_policy_model(family)
     cached, plain = (choose_backend(architecture_of(model), 0, use_cache)[0] for use_cache in (True, False))
     assert isinstance(cached, CachedBackend) and isinstance(plain, UncachedBackend)
@@ -226,7 +226,7 @@ def test_each_token_of_a_tree_is_computed_once() -> None:
 
 @pytest.mark.parametrize("reward", [True, False])
 def test_long_texts_and_wide_trees_are_computed_in_pieces(reward: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    from agentrm_models.prefix_cache import passes, token_trie
+    from agentrm_models.trie import passes, token_trie
 
     monkeypatch.setattr(token_trie, "LONGEST_EDGE", 16)
     monkeypatch.setattr(passes, "GROUP_TOKENS", 24)

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agentrm_models.prefix_cache import passes
-from agentrm_models.prefix_cache.ledger import TokenLedger
-from agentrm_models.prefix_cache.passes import Group, forward_passes
-from agentrm_models.prefix_cache.token_trie import Slots, TokenTrie
+from agentrm_models.trie import passes
+from agentrm_models.trie.ledger import TokenLedger
+from agentrm_models.trie.passes import Group, forward_passes
+from agentrm_models.trie.token_trie import Slots, TokenTrie
 
 
 class FakePool:

@@ -8,10 +8,10 @@ from tiny_models import save_model, tiny_policy_model, tiny_reward_model, tiny_t
 
 from agentrm_models.chat import ChatEncoder
 from agentrm_models.errors import DataError, InterruptedRun, UsageError
+from agentrm_models.generation import action_of, complete_action
 from agentrm_models.messages import Conversation, Message
 from agentrm_models.policies.base import Decoding, NoiseKey, ProposeRequest
 from agentrm_models.policies.transformers import TransformersPolicy
-from agentrm_models.prefix_cache.generation import action_of, complete_action
 from agentrm_models.usage import Progress
 
 TOKENIZER = tiny_tokenizer()

@@ -47,7 +47,7 @@ def test_the_reward_model_reads_the_short_prompt_and_never_the_nodes_observation
 
 
 def test_a_long_reply_is_kept_short_and_keeps_its_meaning() -> None:
-    from agentrm_tui.replies import ACTION_LIMIT, parse_reply
+    from agentrm_models.replies import ACTION_LIMIT, parse_reply
 
     long_thought = f"Thought: {'x' * 9_000}\nAction: go north\nObservation: made up"
     assert parse_reply(kept_reply(long_thought)).action == "go north"

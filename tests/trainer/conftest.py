@@ -12,8 +12,8 @@ import torch
 from fake_ladder import FakeEntryPoint, FakeLadder
 
 from agentrm_trainer.config import Config
-from agentrm_trainer.progress import PlainDisplay
-from agentrm_trainer.workspace import Workspace
+from agentrm_trainer.workflow.progress import PlainDisplay
+from agentrm_trainer.workflow.workspace import Workspace
 from agentrm_tui.environments import registry
 
 TINY: dict[str, Any] = {

@@ -12,9 +12,9 @@ from conftest import TINY
 from fake_ladder import FakeEntryPoint, FakeLadder
 
 from agentrm_trainer.config import Config
-from agentrm_trainer.processes import launched_processes
-from agentrm_trainer.progress import PlainDisplay
-from agentrm_trainer.workspace import Workspace
+from agentrm_trainer.fitting.processes import launched_processes
+from agentrm_trainer.workflow.progress import PlainDisplay
+from agentrm_trainer.workflow.workspace import Workspace
 from agentrm_tui.environments import registry
 
 if __name__ == "__main__":
@@ -24,4 +24,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     workspace = Workspace(msgspec.convert(TINY, Config), Path(sys.argv[1]), PlainDisplay())
     for name in sys.argv[2:]:
-        getattr(import_module(f"agentrm_trainer.{name}"), name)(workspace)
+        getattr(import_module(f"agentrm_trainer.stages.{name}"), name)(workspace)

@@ -10,18 +10,18 @@ from fake_ladder import FakeLadder
 
 from agentrm_models.errors import InterruptedRun, UsageError
 from agentrm_models.policies.base import Candidate
-from agentrm_trainer.collect import collect, read_trajectories
+from agentrm_models.replies import parse_reply
 from agentrm_trainer.config_check import check_config
-from agentrm_trainer.contrasts import ContrastEpisode
-from agentrm_trainer.expert_worth import played, with_expert_worth
-from agentrm_trainer.explore import explore
-from agentrm_trainer.fit import FitRun, FitState, fit
-from agentrm_trainer.label import label
-from agentrm_trainer.labelled_trees import LabelledTree, read_labelled_trees
-from agentrm_trainer.optimisation import Budget
-from agentrm_trainer.sft import sft
-from agentrm_trainer.workspace import read_json
-from agentrm_tui.replies import parse_reply
+from agentrm_trainer.data.contrasts import ContrastEpisode
+from agentrm_trainer.data.expert_worth import played, with_expert_worth
+from agentrm_trainer.data.labelled_trees import LabelledTree, read_labelled_trees
+from agentrm_trainer.fitting.optimisation import Budget
+from agentrm_trainer.stages.collect import collect, read_trajectories
+from agentrm_trainer.stages.explore import explore
+from agentrm_trainer.stages.fit import FitRun, FitState, fit
+from agentrm_trainer.stages.label import label
+from agentrm_trainer.stages.sft import sft
+from agentrm_trainer.workflow.workspace import read_json
 
 CONTRASTED = {
     "label": {"contrasts": 20, "contrast_samples": 3, "contrast_tokens": 24, "expert_discount": 0.9, "chunk": 8},

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from agentrm_trainer.config import LabelSection
-from agentrm_trainer.judged import early_end_groups
-from agentrm_trainer.label import labelled_tree
+from agentrm_trainer.data.judged import early_end_groups
 from agentrm_trainer.reports.outcomes import from_samples
+from agentrm_trainer.stages.label import labelled_tree
 from agentrm_tui.runs import events as ev
 from agentrm_tui.runs.state import RunState, apply
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from agentrm_trainer.packed_attention import Sequences, packed_attention
+from agentrm_models.trie.packed_attention import Sequences, packed_attention
 
 
 class FakeLayer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from agentrm_models.messages import Message
-from agentrm_trainer.judged import Judged, JudgedGroup, pair_accuracy
+from agentrm_trainer.data.judged import Judged, JudgedGroup, pair_accuracy
 
 
 def group(*worths: float) -> JudgedGroup:

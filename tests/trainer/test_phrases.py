@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from agentrm_trainer.collect import Trajectory, Turn, expert_trajectory
-from agentrm_trainer.phrases import LEAST, find_names, find_phrases
-from agentrm_trainer.tokenizer import train_tokenizer
+from agentrm_trainer.data.phrases import LEAST, find_names, find_phrases
+from agentrm_trainer.data.tokenizer import train_tokenizer
+from agentrm_trainer.stages.collect import Trajectory, Turn, expert_trajectory
 from agentrm_tui.environments.registry import make_environment
 
 
@@ -64,7 +64,7 @@ def test_without_actions_there_are_no_phrases() -> None:
 
 def test_llama_cpp_finds_the_same_phrases(trajectories: list[Trajectory], tmp_path: Path) -> None:
     pytest.importorskip("llama_cpp")
-    from agentrm_models.gguf_export import export_gguf
+    from agentrm_models.llama_cpp.gguf_export import export_gguf
 
     tokenizer = train_tokenizer(trajectories, 1_000, 1_000, 512, 300)
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from agentrm_models.errors import InterruptedRun, UsageError
-from agentrm_trainer import launching
-from agentrm_trainer.collect import collect
-from agentrm_trainer.explore import explore
-from agentrm_trainer.fit import fit
-from agentrm_trainer.label import label
-from agentrm_trainer.pipeline import run_stage
-from agentrm_trainer.processes import even_shares, refuse_processes
-from agentrm_trainer.sft import sft
-from agentrm_trainer.workspace import read_json
+from agentrm_trainer.fitting.processes import even_shares, refuse_processes
+from agentrm_trainer.stages.collect import collect
+from agentrm_trainer.stages.explore import explore
+from agentrm_trainer.stages.fit import fit
+from agentrm_trainer.stages.label import label
+from agentrm_trainer.stages.sft import sft
+from agentrm_trainer.workflow import launching
+from agentrm_trainer.workflow.pipeline import run_stage
+from agentrm_trainer.workflow.workspace import read_json
 
 
 def launch(folder: Path, stage: str) -> None:

@@ -15,29 +15,29 @@ from agentrm_models.bundled import model_role
 from agentrm_models.errors import DataError, DivergedError, InterruptedRun, UsageError
 from agentrm_models.folder_settings import read_settings
 from agentrm_models.messages import Message
+from agentrm_models.replies import parse_reply
 from agentrm_models.rewards.base import ScoreGroup
 from agentrm_models.specs import load_policy, load_reward
-from agentrm_trainer import explore as explore_module
-from agentrm_trainer import fit as fit_module
-from agentrm_trainer import reward_kinds
-from agentrm_trainer import sft as sft_module
-from agentrm_trainer.backbone import load_policy_model, prepare_for_training
-from agentrm_trainer.collect import collect, expert_trajectory, read_trajectories
 from agentrm_trainer.config import EnvironmentSection
-from agentrm_trainer.explore import explore
-from agentrm_trainer.fit import fit
-from agentrm_trainer.implicit_loss import Pair, judge_paths
-from agentrm_trainer.judged import Judged, JudgedGroup
-from agentrm_trainer.label import label
-from agentrm_trainer.labelled_trees import read_labelled_trees
-from agentrm_trainer.pipeline import describe, run_pipeline
+from agentrm_trainer.data.judged import Judged, JudgedGroup
+from agentrm_trainer.data.labelled_trees import read_labelled_trees
+from agentrm_trainer.data.reward_data import judged_paths, judged_pieces
+from agentrm_trainer.fitting import reward_kinds
+from agentrm_trainer.fitting.backbone import load_policy_model, prepare_for_training
+from agentrm_trainer.fitting.implicit_loss import Pair, judge_paths
+from agentrm_trainer.fitting.reward_kinds import DevStates
+from agentrm_trainer.fitting.reward_loss import Judgements, judge_pieces
 from agentrm_trainer.reports.results import Results
-from agentrm_trainer.reward_data import judged_paths, judged_pieces
-from agentrm_trainer.reward_kinds import DevStates
-from agentrm_trainer.reward_loss import Judgements, judge_pieces
-from agentrm_trainer.sft import sft
-from agentrm_trainer.workspace import STAGES, read_json
-from agentrm_tui.replies import parse_reply
+from agentrm_trainer.stages import explore as explore_module
+from agentrm_trainer.stages import fit as fit_module
+from agentrm_trainer.stages import sft as sft_module
+from agentrm_trainer.stages.collect import collect, expert_trajectory, read_trajectories
+from agentrm_trainer.stages.explore import explore
+from agentrm_trainer.stages.fit import fit
+from agentrm_trainer.stages.label import label
+from agentrm_trainer.stages.sft import sft
+from agentrm_trainer.workflow.pipeline import describe, run_pipeline
+from agentrm_trainer.workflow.workspace import STAGES, read_json
 
 
 @pytest.fixture(scope="module")
@@ -294,7 +294,7 @@ def test_no_test_task_starts_in_a_state_of_training(done_pipeline):
     tasks = read_json(done_pipeline.folder("evaluate") / "tasks.json")["ladder"]
     seen = set(read_json(done_pipeline.folder("collect") / "initial_states.json"))
     seen |= set(read_json(done_pipeline.folder("explore") / "initial_states.json"))
-    from agentrm_trainer.tasks import initial_state
+    from agentrm_trainer.data.tasks import initial_state
 
     environment = FakeLadder()
     keys = [

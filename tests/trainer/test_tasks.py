@@ -9,7 +9,7 @@ from fake_ladder import FakeLadder
 from agentrm_models.errors import UsageError
 from agentrm_trainer.config import EnvironmentSection
 from agentrm_trainer.config_check import check_config
-from agentrm_trainer.tasks import tasks_from
+from agentrm_trainer.data.tasks import tasks_from
 
 
 def levels(section, split):

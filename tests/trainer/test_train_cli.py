@@ -9,8 +9,9 @@ import sys
 import pytest
 
 from agentrm_models.errors import DivergedError
-from agentrm_trainer import cli, pipeline
-from agentrm_trainer.workspace import STAGES
+from agentrm_trainer import cli
+from agentrm_trainer.workflow import pipeline
+from agentrm_trainer.workflow.workspace import STAGES
 from agentrm_tui.environments import registry
 
 INSTALLED = registry._installed

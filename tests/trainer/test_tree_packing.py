@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from transformers import LlamaForCausalLM
 
 from agentrm_models.errors import UsageError
+from agentrm_models.trie.packed_attention import use_packed_attention
+from agentrm_models.trie.packing import LabelledIds, batches, cut_tree, pack_pieces
 from agentrm_trainer.config import FitSection
-from agentrm_trainer.implicit_loss import Pair, implicit_loss, judge_paths
-from agentrm_trainer.packed_attention import use_packed_attention
-from agentrm_trainer.reward_loss import judge_pieces, packed_values, regression_loss
-from agentrm_trainer.tree_packing import LabelledIds, batches, cut_tree, pack_pieces
+from agentrm_trainer.fitting.implicit_loss import Pair, implicit_loss, judge_paths
+from agentrm_trainer.fitting.reward_loss import judge_pieces, packed_values, regression_loss
 
 
 def make_model(attention: bool = True):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import msgspec
 
+from agentrm_models.replies import format_reply
 from agentrm_models.usage import Usage
 from agentrm_tui.engine.commands import Command, Status
 from agentrm_tui.environments.base import Cell, Picture
 from agentrm_tui.environments.pictures import encode_picture
-from agentrm_tui.replies import format_reply
 from agentrm_tui.runs import events as ev
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.search.settings import SearchSettings

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.app import App
 
-from agentrm_tui.replies import format_reply
+from agentrm_models.replies import format_reply
 from agentrm_tui.runs import events as ev
 from agentrm_tui.terminal_text import SHOWN_CHARACTERS, bar, clean, clip, count, duration, fit, one_line, wrap
 from agentrm_tui.ui.app import AgentRMApp

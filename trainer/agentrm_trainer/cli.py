@@ -16,7 +16,7 @@ from agentrm_models.errors import AgentRMError, on_one_line
 from agentrm_models.torch_environment import prepare_torch
 
 if TYPE_CHECKING:
-    from agentrm_trainer.workspace import StageName
+    from agentrm_trainer.workflow.workspace import StageName
 
 _FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 """Errors of files that a person can cause and mend; any other is a bug and fails loudly."""
@@ -85,10 +85,10 @@ def _run(
     from agentrm_trainer.config_file import load_config
 
     prepare_torch()
-    from agentrm_trainer.pipeline import describe, run_pipeline, run_stage
-    from agentrm_trainer.processes import launched_first, refuse_processes
-    from agentrm_trainer.progress import make_display
-    from agentrm_trainer.workspace import Workspace
+    from agentrm_trainer.fitting.processes import launched_first, refuse_processes
+    from agentrm_trainer.workflow.pipeline import describe, run_pipeline, run_stage
+    from agentrm_trainer.workflow.progress import make_display
+    from agentrm_trainer.workflow.workspace import Workspace
 
     refuse_processes(stage or "pipeline")
     config = load_config(source, overrides)

@@ -9,6 +9,7 @@ from random import Random
 from typing import ClassVar, NamedTuple
 
 from agentrm_models.messages import PromptStyle
+from agentrm_models.replies import ACTION_LIMIT
 from agentrm_tui.environments.base import EnvironmentTraits, Picture, StepResult, Task
 from agentrm_tui.environments.declared import BaseEnvironment
 from agentrm_tui.environments.pddl.grounding import GroundTask, ground
@@ -16,7 +17,6 @@ from agentrm_tui.environments.pddl.language import Problem
 from agentrm_tui.environments.pddl.planning import THOROUGH, Effort, Planner
 from agentrm_tui.environments.pddl.world import Level, Scene, Wording, World
 from agentrm_tui.environments.pddl.worlds import WORLDS
-from agentrm_tui.replies import ACTION_LIMIT
 
 FINISH = "finish"
 """The action that ends an episode; nothing else does, but for the step limit and too many invalid actions."""

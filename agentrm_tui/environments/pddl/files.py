@@ -10,6 +10,7 @@ from pathlib import Path
 
 from agentrm_models.errors import DataError, UsageError
 from agentrm_models.messages import PromptStyle
+from agentrm_models.replies import ACTION_LIMIT
 from agentrm_models.typed_path import typed_path
 from agentrm_tui.environments.base import EnvironmentTraits, Picture, Split, StepResult, Task
 from agentrm_tui.environments.pddl.environment import CHECK, FINISH, INVALID_LIMIT, PDDLEnvironment, Script
@@ -17,7 +18,6 @@ from agentrm_tui.environments.pddl.language import Domain
 from agentrm_tui.environments.pddl.planning import QUICK, Effort, Planner, RelaxedTask
 from agentrm_tui.environments.pddl.reading import parse_domain, parse_problem
 from agentrm_tui.environments.pddl.schema_words import SchemaWords
-from agentrm_tui.replies import ACTION_LIMIT
 
 LARGEST_FILE = 4_000_000
 """Bytes of a file that is read; a longer one is refused."""

@@ -7,9 +7,9 @@ from typing import Any
 
 from agentrm_models.errors import UsageError
 from agentrm_models.messages import PromptStyle
+from agentrm_models.replies import ACTION_LIMIT
 from agentrm_tui.environments.base import Environment, EnvironmentTraits, Picture, Split, StepResult, Task
 from agentrm_tui.environments.perturbed.rules import make_rule
-from agentrm_tui.replies import ACTION_LIMIT
 
 REMEMBERED = 256
 """Tasks whose original is remembered, so that a reset need not make them again."""

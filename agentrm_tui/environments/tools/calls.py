@@ -7,8 +7,8 @@ import math
 import re
 from typing import Any, NamedTuple, NoReturn
 
+from agentrm_models.replies import ACTION_LIMIT, ACTION_TOO_LONG
 from agentrm_tui.environments.tools.signatures import RefusedError
-from agentrm_tui.replies import ACTION_LIMIT, ACTION_TOO_LONG
 
 _FORM = re.compile(r"([^\s{(:]+)[ \t]*(?:\(\))?(.*)\Z", re.DOTALL)
 _MARK = re.compile(r"\s*:?\s*(?:with\s+)?(?:action\s+input\s*:?)?\s*", re.IGNORECASE)

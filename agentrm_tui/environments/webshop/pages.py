@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple, TypeAlias
 
+from agentrm_models.replies import ACTION_LIMIT
 from agentrm_tui.environments.base import Task
 from agentrm_tui.environments.webshop.catalogue import Choices, Product
 from agentrm_tui.environments.webshop.reward import Goal, reward
 from agentrm_tui.environments.webshop.shops import Shop, query_words, search, shop
-from agentrm_tui.replies import ACTION_LIMIT
 
 Place: TypeAlias = Literal["search", "results", "item", "description", "features", "reviews", "attributes", "bought"]
 

@@ -14,7 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from agentrm_tui.replies import ACTION_LIMIT, format_reply
+from agentrm_models.replies import ACTION_LIMIT, format_reply
 from agentrm_tui.terminal_text import clean, one_line
 
 

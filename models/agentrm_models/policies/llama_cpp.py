@@ -15,16 +15,16 @@ import msgspec
 from agentrm_models.chat import ChatEncoder
 from agentrm_models.context import fit_context
 from agentrm_models.errors import DataError
-from agentrm_models.gguf_export import PROBE_KEY, PROMPT_KEY
-from agentrm_models.gguf_tokenizer import GGUFTokenizer
+from agentrm_models.generation import Branch, Prompt, action_of, generate
+from agentrm_models.llama_cpp.backend import LlamaBackend
+from agentrm_models.llama_cpp.gguf_export import PROBE_KEY, PROMPT_KEY
+from agentrm_models.llama_cpp.gguf_tokenizer import GGUFTokenizer
+from agentrm_models.llama_cpp.native import NativeContext, NativeModel
 from agentrm_models.messages import Conversation, PromptStyle
 from agentrm_models.policies.base import Candidate, PolicyTraits, ProposeRequest
-from agentrm_models.prefix_cache.generation import Branch, Prompt, action_of, generate
-from agentrm_models.prefix_cache.ledger import TokenLedger
-from agentrm_models.prefix_cache.llama_backend import LlamaBackend
-from agentrm_models.prefix_cache.llama_native import NativeContext, NativeModel
-from agentrm_models.prefix_cache.memory import in_smaller_batches
 from agentrm_models.sampling import check_decoding
+from agentrm_models.trie.ledger import TokenLedger
+from agentrm_models.trie.memory import in_smaller_batches
 from agentrm_models.usage import Progress, ProgressHook, Usage, ignore_progress
 from agentrm_models.weight_files import file_digest
 

@@ -11,14 +11,14 @@ import msgspec
 
 from agentrm_models.chat import ChatEncoder
 from agentrm_models.context import FittedContext, fit_context
+from agentrm_models.generation import Branch, Prompt, action_of, generate
+from agentrm_models.loading import digest_of_weights, load_folder
 from agentrm_models.messages import Conversation, PromptStyle
 from agentrm_models.policies.base import Candidate, Decoding, PolicyTraits, ProposeRequest
-from agentrm_models.prefix_cache.backends import ClosedBackend, choose_backend
-from agentrm_models.prefix_cache.generation import Branch, Prompt, action_of, generate
-from agentrm_models.prefix_cache.ledger import TokenLedger
-from agentrm_models.prefix_cache.loading import digest_of_weights, load_folder
-from agentrm_models.prefix_cache.memory import in_smaller_batches
-from agentrm_models.prefix_cache.states import Backend, architecture_of
+from agentrm_models.trie.backends import ClosedBackend, choose_backend
+from agentrm_models.trie.ledger import TokenLedger
+from agentrm_models.trie.memory import in_smaller_batches
+from agentrm_models.trie.states import Backend, architecture_of
 from agentrm_models.usage import ProgressHook, Usage, ignore_progress
 
 EXCLUDE_ATTEMPTS = 3

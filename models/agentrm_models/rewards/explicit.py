@@ -1,7 +1,7 @@
 """Explicit reward models: a sequence classifier with one output, read at the last token of the reply.
 
 A reward model may add how likely the reply is: `likelihood` times the relative log-probability of its least likely
-token (see `prefix_cache.likelihood`). The reward model itself tells it, as the language model that it began as, or a
+token (see `trie.likelihood`). The reward model itself tells it, as the language model that it began as, or a
 second model does, which is stored in its folder. What the likelihood counts may depend on the environment, which is
 known by its instruction.
 """
@@ -17,11 +17,11 @@ from typing import Any
 import msgspec
 
 from agentrm_models.errors import DataError
+from agentrm_models.loading import digest_of_weights, load_folder
 from agentrm_models.messages import Conversation, PromptStyle
-from agentrm_models.prefix_cache.likelihood import least_likelihood
-from agentrm_models.prefix_cache.loading import digest_of_weights, load_folder
 from agentrm_models.rewards.base import RewardTraits, ScoreGroup
 from agentrm_models.rewards.reader import Reader
+from agentrm_models.trie.likelihood import least_likelihood
 from agentrm_models.usage import ProgressHook, Usage, ignore_progress
 
 

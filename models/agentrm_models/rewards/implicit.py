@@ -16,8 +16,8 @@ import msgspec
 
 from agentrm_models.errors import DataError
 from agentrm_models.folder_settings import Aggregate
+from agentrm_models.loading import LoadedModel, load_folder
 from agentrm_models.messages import Conversation, PromptStyle
-from agentrm_models.prefix_cache.loading import LoadedModel, load_folder
 from agentrm_models.rewards.base import RewardTraits, ScoreGroup
 from agentrm_models.rewards.reader import Reader
 from agentrm_models.usage import ProgressHook, Usage, ignore_progress

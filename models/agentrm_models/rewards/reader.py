@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, TypeVar
 from agentrm_models.chat import ChatEncoder
 from agentrm_models.context import fit_context, reply_span
 from agentrm_models.messages import Conversation
-from agentrm_models.prefix_cache.backends import ClosedBackend, choose_backend
-from agentrm_models.prefix_cache.ledger import TokenLedger
-from agentrm_models.prefix_cache.memory import in_smaller_batches
-from agentrm_models.prefix_cache.states import ScoringBackend, TokenLogs, architecture_of
+from agentrm_models.trie.backends import ClosedBackend, choose_backend
+from agentrm_models.trie.ledger import TokenLedger
+from agentrm_models.trie.memory import in_smaller_batches
+from agentrm_models.trie.states import ScoringBackend, TokenLogs, architecture_of
 from agentrm_models.usage import Progress, ProgressHook, Usage
 
 Found = TypeVar("Found")

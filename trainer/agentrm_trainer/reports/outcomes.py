@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from agentrm_trainer.judged import ended_early, trajectory_ends
+from agentrm_trainer.data.judged import ended_early, trajectory_ends
 from agentrm_tui.runs.state import EpisodeState, RunState
 from agentrm_tui.search.tree import Node
 

@@ -8,7 +8,7 @@ from statistics import fmean
 import msgspec
 
 from agentrm_trainer.config import EvaluateSection
-from agentrm_trainer.judged import JudgedGroup, PairAccuracy, pair_accuracy
+from agentrm_trainer.data.judged import JudgedGroup, PairAccuracy, pair_accuracy
 from agentrm_trainer.reports.bootstrap import Interval, bootstrap_mean
 from agentrm_trainer.reports.outcomes import MethodResult, TaskResult
 

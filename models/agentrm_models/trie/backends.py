@@ -1,0 +1,63 @@
+"""Chooses how a model is run: with the prefix cache where a check on load finds it exact, plainly otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from agentrm_models.trie.cached import CachedBackend
+from agentrm_models.trie.check import difference, tolerance
+from agentrm_models.trie.layers import Layers, LibraryLayers, check_config
+from agentrm_models.trie.llama_layers import LlamaLayers
+from agentrm_models.trie.states import Architecture, Decoding, Rows, ScoringBackend, Span, TokenLogs
+from agentrm_models.trie.tree_attention import UnsupportedAttentionError
+from agentrm_models.trie.uncached import UncachedBackend
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class ClosedBackend:
+    """Takes the place of a backend whose model was freed; using it is a bug."""
+
+    computed = 0
+
+    def outputs(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """Refuse."""
+        raise RuntimeError("the model was closed")
+
+    def logs(self, sequences: Sequence[Sequence[int]], spans: Sequence[Span]) -> list[TokenLogs]:
+        """Refuse."""
+        raise RuntimeError("the model was closed")
+
+    def decode(self, prompts: Sequence[Sequence[int]], counts: Rows, limits: Rows) -> Decoding:
+        """Refuse."""
+        raise RuntimeError("the model was closed")
+
+
+def choose_backend(parts: Architecture, cache_bytes: int, use_cache: bool) -> tuple[ScoringBackend, str]:
+    """The backend for a model and, where it is not the prefix cache, a line that says why.
+
+    Args:
+        cache_bytes: Limit of the prefix cache; 0 takes a share of the memory that is free.
+        use_cache: False asks for the plain backend.
+    """
+    if not use_cache:
+        return UncachedBackend(parts), "prefix cache off: not wanted"
+    why = ""
+    if parts.head is None:
+        why = "only the whole model gives outputs"
+    else:
+        try:
+            check_config(parts)
+            layers: Layers = LlamaLayers(parts) if LlamaLayers.serves(parts) else LibraryLayers(parts)
+            backend = CachedBackend(parts, layers, cache_bytes)
+            found = difference(parts, backend)
+        except UnsupportedAttentionError as error:
+            why = str(error)
+        else:
+            if found <= tolerance(parts):
+                backend.clear()
+                return backend, ""
+            why = f"outputs differ by {found:.2g} on a random tree"
+    return UncachedBackend(parts), f"prefix cache off for {type(parts.model).__name__}: {why}"

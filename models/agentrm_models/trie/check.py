@@ -1,0 +1,75 @@
+"""The check on load: a random tree must give the same outputs with and without the prefix cache."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from agentrm_models.trie.cached import CachedBackend
+from agentrm_models.trie.states import Architecture, Span
+from agentrm_models.trie.uncached import UncachedBackend
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TOLERANCE = 1e-3
+"""Largest difference of outputs in float32, relative where outputs are larger than 1."""
+COARSE_TOLERANCE = 5e-2
+"""The same in 16-bit types."""
+
+
+def difference(parts: Architecture, backend: CachedBackend) -> float:
+    """The largest difference of outputs on a random tree: forks, a second call, branches of ragged length.
+
+    Raises:
+        UnsupportedAttentionError: The model's layers do not take their attention from the registry.
+    """
+    import torch
+
+    vocabulary = int(parts.model.config.get_text_config().vocab_size)
+    draw = random.Random(7)
+
+    def text(length: int) -> list[int]:
+        return [draw.randrange(vocabulary) for _ in range(length)]
+
+    stem = text(9)
+    left, right = stem + text(7), stem + text(4)
+    later = [left, [*left, *text(5)], [*left[:12], *text(6)], [*right, *text(3)], text(11)]
+    plain = UncachedBackend(parts)
+    pairs = [(backend.outputs(batch), plain.outputs(batch)) for batch in ([left, right], later)]
+    if parts.vocabulary is not None:
+        spans = [Span(5, len(sequence)) for sequence in later]
+        both = zip(backend.logs(later, spans), plain.logs(later, spans), strict=True)
+        pairs += [(torch.from_numpy(found), torch.from_numpy(expected)) for found, expected in both]
+    if pairs[0][0].shape[-1] > 1:
+        pairs += _branches(backend, plain, [left, later[3]], text)
+    with torch.inference_mode():
+        return max(_distance(found, expected) for found, expected in pairs)
+
+
+def tolerance(parts: Architecture) -> float:
+    """What `difference` may be for this model's number type."""
+    import torch
+
+    return TOLERANCE if parts.model.dtype in (torch.float32, torch.float64) else COARSE_TOLERANCE
+
+
+def _branches(
+    backend: CachedBackend, plain: UncachedBackend, prompts: list[list[int]], text: Callable[[int], list[int]]
+) -> list[tuple[Tensor, Tensor]]:
+    decoding = backend.decode(prompts, [2, 3], [4, 4])
+    written = [list(prompts[0]), list(prompts[0]), list(prompts[1]), list(prompts[1]), list(prompts[1])]
+    pairs = [(decoding.first, plain.outputs(prompts))]
+    for rows in ([0, 1, 2, 3, 4], [0, 2, 4], [2, 4]):
+        tokens = text(len(rows))
+        for row, token in zip(rows, tokens, strict=True):
+            written[row].append(token)
+        pairs.append((decoding.step(rows, tokens), plain.outputs([written[row] for row in rows])))
+    decoding.close()
+    return [*pairs, (backend.outputs(written), plain.outputs(written))]
+
+
+def _distance(found: Tensor, expected: Tensor) -> float:
+    left, right = found.double(), expected.double()
+    return float((left - right).abs().max() / max(1.0, float(right.abs().max())))

@@ -1,0 +1,158 @@
+"""The plain backend: every sequence through the whole model, for architectures that a prefix cache cannot serve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from agentrm_models.trie.likelihood import token_logs
+from agentrm_models.trie.states import Architecture, Rows, Span, TokenLogs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Taken = TypeVar("Taken")
+
+BATCH_TOKENS = 8_192
+"""Tokens of one padded batch, padding included, unless a single sequence is longer."""
+
+
+class UncachedBackend:
+    """Computes sequences from their first token; causal models are padded on the right, which changes nothing before.
+
+    Args:
+        parts: The model.
+        pad: Id put behind shorter sequences; they are masked, so any id will do.
+    """
+
+    def __init__(self, parts: Architecture, pad: int = 0) -> None:
+        self._parts = parts
+        self._pad = pad
+        self.computed = 0
+
+    def outputs(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """Outputs after the last token of each sequence, in padded batches of similar lengths."""
+        import torch
+
+        def last(output: Tensor, hidden: Tensor | None, ids: Tensor, index: int) -> Tensor:
+            return output
+
+        return torch.stack(self._each(sequences, last))
+
+    def logs(self, sequences: Sequence[Sequence[int]], spans: Sequence[Span]) -> list[TokenLogs]:
+        """How likely the tokens of one span of each sequence are; everything is computed for it once more."""
+        head = self._parts.vocabulary
+        assert head is not None
+
+        def read(output: Tensor, hidden: Tensor | None, ids: Tensor, index: int) -> TokenLogs:
+            assert hidden is not None
+            start, stop = spans[index]
+            return token_logs(hidden[start - 1 : stop - 1], ids[start:stop], head)
+
+        return self._each(sequences, read)
+
+    def decode(self, prompts: Sequence[Sequence[int]], counts: Rows, limits: Rows) -> UncachedDecoding:
+        """Start branches; the prompts are computed here, each by itself."""
+        return UncachedDecoding(self, self._parts.model, prompts, counts)
+
+    def _each(
+        self, sequences: Sequence[Sequence[int]], take: Callable[[Tensor, Tensor | None, Tensor, int], Taken]
+    ) -> list[Taken]:
+        """Compute all sequences, and take from each what is wanted of it.
+
+        Args:
+            take: Given a sequence's output (outputs,), its hidden states (tokens, width) or None where only the whole
+                model gives outputs, its ids (tokens,) and its number; padding lies behind.
+        """
+        order = sorted(range(len(sequences)), key=lambda index: (len(sequences[index]), index))
+        found: dict[int, Taken] = {}
+        for batch in self._batches(sequences, order):
+            outputs, hidden, ids = self._batch([sequences[index] for index in batch])
+            for row, index in enumerate(batch):
+                found[index] = take(outputs[row], None if hidden is None else hidden[row], ids[row], index)
+        return [found[index] for index in range(len(sequences))]
+
+    def _batches(self, sequences: Sequence[Sequence[int]], order: list[int]) -> list[list[int]]:
+        batches: list[list[int]] = []
+        for index in order:
+            if batches and (len(batches[-1]) + 1) * len(sequences[index]) <= BATCH_TOKENS:
+                batches[-1].append(index)
+            else:
+                batches.append([index])
+        return batches
+
+    def _batch(self, sequences: list[Sequence[int]]) -> tuple[Tensor, Tensor | None, Tensor]:
+        import torch
+
+        longest = max(len(sequence) for sequence in sequences)
+        device = self._parts.model.device
+        ids = torch.full((len(sequences), longest), self._pad, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for row, sequence in enumerate(sequences):
+            ids[row, : len(sequence)] = torch.tensor(sequence)
+            mask[row, : len(sequence)] = 1
+        ids, mask = ids.to(device), mask.to(device)
+        last = torch.tensor([len(sequence) - 1 for sequence in sequences], device=device)
+        at = torch.arange(len(sequences), device=device)
+        hidden: Tensor | None = None
+        with torch.inference_mode():
+            if self._parts.head is None:
+                outputs: Tensor = self._parts.model(input_ids=ids, attention_mask=mask).logits
+            else:
+                hidden = self._parts.backbone(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+                outputs = self._parts.head(hidden[at, last])
+        self.computed += ids.numel()
+        return outputs[at, last] if outputs.ndim == 3 else outputs, hidden, ids
+
+
+class UncachedDecoding:
+    """Branches of several prompts: each prompt is a batch of its own, so nothing is padded.
+
+    Branches that have ended stay in their batch while others of it go on, and are counted as computed.
+    """
+
+    def __init__(self, backend: UncachedBackend, model: Any, prompts: Sequence[Sequence[int]], counts: Rows) -> None:
+        import torch
+
+        self._backend = backend
+        self._model = model
+        self._home = [(request, k) for request, n in enumerate(counts) for k in range(n)]
+        self._counts = counts
+        self._caches: list[Any] = []
+        first: list[Tensor] = []
+        for prompt in prompts:
+            with torch.inference_mode():
+                result = model(input_ids=torch.tensor([list(prompt)], device=model.device), use_cache=True)
+            backend.computed += len(prompt)
+            self._caches.append(result.past_key_values)
+            first.append(result.logits[0, -1])
+        for cache, count in zip(self._caches, counts, strict=True):
+            if count > 1:
+                cache.batch_repeat_interleave(count)
+        self.first = torch.stack(first)
+
+    def step(self, rows: Rows, tokens: Rows) -> Tensor:
+        """Append one token to each of `rows`, prompt by prompt."""
+        import torch
+
+        fed: dict[int, dict[int, int]] = {}
+        for row, token in zip(rows, tokens, strict=True):
+            request, branch = self._home[row]
+            fed.setdefault(request, {})[branch] = token
+        outputs: dict[tuple[int, int], Tensor] = {}
+        for request, branches in fed.items():
+            column = [[branches.get(branch, 0)] for branch in range(self._counts[request])]
+            with torch.inference_mode():
+                result = self._model(
+                    input_ids=torch.tensor(column, device=self._model.device),
+                    past_key_values=self._caches[request],
+                    use_cache=True,
+                )
+            self._caches[request] = result.past_key_values
+            self._backend.computed += len(column)
+            outputs |= {(request, branch): result.logits[branch, -1] for branch in branches}
+        return torch.stack([outputs[self._home[row]] for row in rows])
+
+    def close(self) -> None:
+        """Free the states."""
+        self._caches.clear()

@@ -1,0 +1,1 @@
+"""What is learnt from: tasks, trajectories, labels, and how they become tokens."""

@@ -1,0 +1,146 @@
+"""Training examples as token ids, and the endless, resumable stream in which behaviour cloning reads them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from agentrm_models.chat import encode_conversation
+from agentrm_models.messages import Conversation
+from agentrm_trainer.data.synthetic import copy_conversation
+from agentrm_trainer.stages.collect import Trajectory
+
+
+class Example(NamedTuple):
+    """A conversation to learn from.
+
+    Attributes:
+        ids: Token ids, shape (length,), int32.
+        learnt: Whether the token is the expert's and is predicted in training, shape (length,); the first one never is.
+        read: Whether the token is the environment's: goal and observations, shape (length,).
+    """
+
+    ids: NDArray[np.int32]
+    learnt: NDArray[np.bool_]
+    read: NDArray[np.bool_]
+
+
+def encode_example(tokenizer: Any, conversation: Conversation, train: Sequence[bool], context: int) -> Example | None:
+    """Encode a conversation; None when it is longer than the context.
+
+    Args:
+        train: For each message whether its trained span is learnt.
+    """
+    ids: list[int] = []
+    learnt: list[bool] = []
+    read: list[bool] = []
+    segments = encode_conversation(tokenizer, conversation)
+    marks = list(train) if len(segments) == len(train) else [all(train)] * len(segments)
+    for segment, wanted in zip(segments, marks, strict=True):
+        span = range(segment.start, segment.stop) if wanted else range(0)
+        learnt += [at in span for at in range(len(segment.ids))]
+        read += [segment.role == "user"] * len(segment.ids)
+        ids += segment.ids
+    if len(ids) > context:
+        return None
+    return Example(np.asarray(ids, np.int32), np.asarray(learnt, np.bool_), np.asarray(read, np.bool_))
+
+
+def encode_trajectories(tokenizer: Any, trajectories: Sequence[Trajectory], context: int) -> list[Example | None]:
+    """Encode trajectories in their order; None where one is too long."""
+    return [
+        encode_example(
+            tokenizer,
+            trajectory.conversation,
+            [turn.train for turn in trajectory.messages],
+            context,
+        )
+        for trajectory in trajectories
+    ]
+
+
+class StreamPosition(msgspec.Struct):
+    """Where the stream stands: everything that is needed to go on with it.
+
+    Attributes:
+        drawn: Examples drawn, synthetic ones included; keys their randomness.
+        epoch, index: Place in the shuffled order of the real examples.
+    """
+
+    drawn: int = 0
+    epoch: int = 0
+    index: int = 0
+
+
+class ExampleStream:
+    """Draws shuffled real examples, mixed with synthetic ones; a function of seed and position alone.
+
+    Args:
+        examples: The real ones.
+        weights: How often each is used in an epoch; fractions are rounded at random.
+        words: Vocabulary of the synthetic ones.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        weights: Sequence[float],
+        tokenizer: Any,
+        words: Sequence[str],
+        seed: int,
+        position: StreamPosition,
+    ) -> None:
+        self._examples, self._weights = examples, weights
+        self._tokenizer, self._words = tokenizer, words
+        self._seed = seed
+        self.position = position
+        self._order_epoch = -1
+        self._order: list[int] = []
+
+    def next_example(self, synthetic_share: float) -> Example:
+        """Draw one example; it is synthetic with the given probability."""
+        position = self.position
+        rng = random.Random(f"stream/{self._seed}/{position.drawn}")
+        position.drawn += 1
+        if synthetic_share > 0 and rng.random() < synthetic_share:
+            conversation = copy_conversation(self._words, rng)
+            example = encode_example(self._tokenizer, conversation, [True] * len(conversation), 10**9)
+            assert example is not None
+            return example
+        return self._next_real()
+
+    def next_batch(self, tokens: int, synthetic_share: float) -> list[Example]:
+        """Draw examples until they hold about this many tokens; at least one."""
+        batch = [self.next_example(synthetic_share)]
+        total = len(batch[0].ids)
+        while total < tokens - len(batch[-1].ids) // 2:
+            batch.append(self.next_example(synthetic_share))
+            total += len(batch[-1].ids)
+        return batch
+
+    def _next_real(self) -> Example:
+        position = self.position
+        order = self._order_of(position.epoch)
+        while position.index >= len(order):
+            position.epoch, position.index = position.epoch + 1, 0
+            order = self._order_of(position.epoch)
+        example = self._examples[order[position.index]]
+        position.index += 1
+        return example
+
+    def _order_of(self, epoch: int) -> list[int]:
+        if self._order_epoch != epoch:
+            rng = random.Random(f"order/{self._seed}/{epoch}")
+            order = [
+                number
+                for number, weight in enumerate(self._weights)
+                for _ in range(int(weight) + (rng.random() < weight % 1))
+            ] or list(range(len(self._examples)))
+            rng.shuffle(order)
+            self._order, self._order_epoch = order, epoch
+        return self._order

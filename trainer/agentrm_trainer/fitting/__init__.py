@@ -1,0 +1,1 @@
+"""Models, losses, the optimiser, and how training is spread over processes."""
