@@ -6,31 +6,29 @@ import math
 import os
 import sys
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from agentrm_models.errors import AgentRMError, DataError, InterruptedRun, UsageError, on_one_line
+from agentrm_models.spelling import did_you_mean
 from agentrm_tui.standard_streams import open_standard_streams
 
 if TYPE_CHECKING:
     from agentrm_tui.headless.display import DisplayName
     from agentrm_tui.runs.plan import RunPlan
-    from agentrm_tui.runs.state import RunState
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-ALGORITHMS = ("greedy", "best-of-n", "beam", "mcts")
 LARGEST_SEED = 10**18 - 1
 """Seeds fit into 64 bits, in files and in generators."""
 
 COUNT, COUNT_OR_NONE = click.IntRange(1, 1_000_000), click.IntRange(0, 1_000_000)
 """Numbers of things; beyond a million nothing would ever come to an end."""
 
-_RESUMABLE = ("resume", "display", "trust_remote_code")
+_RESUMABLE = ("resume", "display", "trust_remote_code", "packed")
 """Flags that make sense beside --resume: the run's file repeats all others."""
 
 
@@ -43,23 +41,8 @@ class Commands(click.Group):
         """Find the command, or refuse with the nearest name."""
         known = self.list_commands(ctx)
         if args[0] not in known and not args[0].startswith("-"):
-            near = get_close_matches(args[0], known, n=1, cutoff=0.4)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Commands: {', '.join(known)}."
-            raise UsageError(f"there is no command {args[0][:80]!r}", hint)
+            raise UsageError(f"there is no command {args[0][:80]!r}", did_you_mean(args[0], known, "Commands"))
         return super().resolve_command(ctx, args)
-
-
-def read_beam(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    """Read `W1xW2`, for example `5x5`: two numbers of at least 1."""
-    if value is None:
-        return None
-    width, times, samples = value.lower().partition("x")
-    right = times and all(part.isdecimal() and len(part) <= 3 and int(part) for part in (width, samples))
-    if not right:
-        raise click.BadParameter(
-            f"{value[:40]!r} is not of the form 5x5 (beams kept x actions sampled from each, 1 to 999)"
-        )
-    return int(width), int(samples)
 
 
 def read_out(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | None:
@@ -71,6 +54,19 @@ def read_out(ctx: click.Context, param: click.Parameter, value: str | None) -> P
     if not value:
         raise click.BadParameter("a file name is missing")
     return typed_path(value)
+
+
+class SearchCommand(click.Command):
+    """A command with the flags of all search algorithms, which are made from their settings when they are needed."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The command's own flags, and those of the algorithms before its sampling flags."""
+        if not any(parameter.name == "algorithm" for parameter in self.params):
+            from agentrm_tui.headless.search_flags import search_options
+
+            place = next(number for number, parameter in enumerate(self.params) if parameter.name == "max_steps")
+            self.params[place:place] = search_options()
+        return super().get_params(ctx)
 
 
 class Finite(click.FloatRange):
@@ -130,22 +126,6 @@ def playing_options(command: Function) -> Function:
         click.option("--split", type=click.Choice(["train", "dev", "test"]), default="test", show_default=True),
         click.option("--policy", default="", metavar="SPEC", help="bundled:NAME, folder, .gguf, hf:…, URL, human, …"),
         click.option("--reward", default="", metavar="SPEC", help="bundled:NAME, folder, hf:…, random."),
-        click.option("--search", "algorithm", type=click.Choice(ALGORITHMS), default="beam", show_default=True),
-        click.option("-n", "n", type=COUNT, metavar="N", help="Trajectories of best-of-n. [default: 5]"),
-        click.option(
-            "--aggregate", type=click.Choice(["last", "mean", "min", "sum"]), help="How best-of-n judges. [last]"
-        ),
-        click.option(
-            "--beam", callback=read_beam, metavar="W1xW2", help="Beams kept x actions sampled. [default: 5x5]"
-        ),
-        click.option("--iterations", type=COUNT, metavar="N", help="Of mcts. [default: 40]"),
-        click.option("--simulations", type=COUNT, metavar="N", help="Rollouts a leaf of mcts. [1]"),
-        click.option("--branching", type=COUNT, metavar="K", help="Actions an expansion of mcts. [5]"),
-        click.option("--exploration", type=Finite(0), metavar="C", help="c of UCB. [0.5]"),
-        click.option("--depth", type=COUNT_OR_NONE, metavar="N", help="Deepest expansion of mcts; 0: no limit."),
-        click.option("--discount", type=Finite(0, 1), metavar="G", help="For each step, in mcts. [1.0]"),
-        click.option("--leaf", type=click.Choice(["rollout", "reward"]), help="What values a leaf of mcts. [reward]"),
-        click.option("--share-states", is_flag=True, default=None, help="mcts: equal states share statistics."),
         click.option("--max-steps", type=COUNT_OR_NONE, default=0, metavar="N", help="Step limit; 0: the task's."),
         click.option("--max-tokens", type=COUNT, default=64, show_default=True, help="Of a reply."),
         click.option("--temperature", type=Finite(0), default=0.7, show_default=True),
@@ -186,7 +166,7 @@ def app(ctx: click.Context) -> int | None:
     return _run_headless(demo_plan(), None, "plain")
 
 
-@app.command()
+@app.command(cls=SearchCommand)
 @click.argument("environment")
 @playing_options
 @click.option("--paused", is_flag=True, help="Wait before the first request.")
@@ -200,13 +180,14 @@ def play(environment: str, paused: bool, **flags: Any) -> int:
     return _run_headless(plan, None, "plain")
 
 
-@app.command()
+@app.command(cls=SearchCommand)
 @click.argument("environment", required=False)
 @playing_options
 @click.option("--parallel", type=COUNT_OR_NONE, default=0, help="Episodes at once; 0: by memory.")
 @click.option("--display", type=click.Choice(["auto", "plain", "json", "none"]), default="auto", show_default=True)
 @click.option("--out", callback=read_out, metavar="FILE", help="Run file; the runs folder if absent.")
-@click.option("--resume", metavar="RUN", help="Go on with a run that was cut off.")
+@click.option("--resume", metavar="RUN", help="Resume a run that was cut off, or in which episodes failed.")
+@click.option("--gzip", "packed", is_flag=True, help="Compress the run file once the run has finished.")
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -220,15 +201,20 @@ def run(
 ) -> int:
     """Play ENVIRONMENT without a screen; stdout is data, diagnostics go to stderr.
 
-    Exit codes: 0 ok, 2 usage, 3 data or model file, 4 out of memory, 130 interrupted (the run file can be resumed).
+    Exit codes: 0 ok, 1 some episodes failed, 2 usage, 3 data or model file, 4 out of memory, 130 interrupted; after 1
+    and 130 the run file can be resumed.
     """
     if resume is not None:
-        return _resume(ctx, resume, display, flags["trust_remote_code"])
+        return _resume(ctx, resume, display, flags)
     if environment is None:
         raise UsageError("no environment was named", "See agentrm-tui list environments.")
-    if out is not None and out.exists():
-        raise UsageError(f"--out {out} exists", "Take another name, or go on with it by --resume.")
-    return _run_headless(_plan(environment, {**flags, "parallel": parallel}), out, display)
+    packed = flags["packed"]
+    if out is not None and out.suffix == ".gz":
+        out, packed = out.with_suffix(""), True
+    for path in filter(None, (out, out and out.with_name(f"{out.name}.gz"))):
+        if path.exists():
+            raise UsageError(f"--out {path} exists", "Choose another name, or resume it with --resume.")
+    return _run_headless(_plan(environment, {**flags, "parallel": parallel}), out, display, packed=packed)
 
 
 @app.command()
@@ -277,13 +263,15 @@ def list_tasks(
     environment: str, domain: Path | None, problems: tuple[Path, ...], story: Path | None, **choice: Any
 ) -> None:
     """Task ids and goals of ENVIRONMENT, and its levels."""
-    from agentrm_tui.headless.choosing import OwnFiles, TaskChoice, own_files
+    from agentrm_tui.environments.task_choice import TaskChoice
+    from agentrm_tui.headless.choosing import OwnFiles, own_files
     from agentrm_tui.headless.listing import task_table
 
     environment, named = own_files(environment, OwnFiles(domain, problems, story), ())
     if named:
         choice["number"] = None
-    _print(task_table(environment, TaskChoice(named, **choice)))
+    level = choice.pop("level")
+    _print(task_table(environment, TaskChoice(named, (level,) if level else (), **choice)))
 
 
 @list_.command("perturbations")
@@ -300,6 +288,16 @@ def list_models() -> None:
     from agentrm_tui.headless.listing import model_table
 
     _print(model_table())
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of the records of run files."""
+    import json
+
+    from agentrm_tui.runs.codec import schema as record_schema
+
+    _print(json.dumps(record_schema(), indent=2).splitlines())
 
 
 @app.command()
@@ -380,49 +378,53 @@ def _refuse_stdout(error: OSError) -> None:
 
 
 def _plan(environment: str, flags: dict[str, Any]) -> RunPlan:
-    from agentrm_tui.headless.choosing import OwnFiles, TaskChoice, make_plan, own_files, search_from
+    from agentrm_models.load_options import LoadOptions
+    from agentrm_tui.environments.task_choice import TaskChoice
+    from agentrm_tui.headless.choosing import OwnFiles, make_plan, own_files
+    from agentrm_tui.headless.search_flags import search_from
 
     files = OwnFiles(flags["domain"], flags["problems"], flags["story"])
     environment, named = own_files(environment, files, flags["tasks_named"])
     environment = "+".join((environment, *flags["perturbations"]))
-    width, samples = flags["beam"] or (None, None)
-    search = search_from(
-        flags["algorithm"],
-        beam_width=width,
-        beam_samples=samples,
-        **{name: flags[name] for name in ("n", "aggregate", "iterations", "simulations", "branching")},
-        **{name: flags[name] for name in ("exploration", "depth", "discount", "leaf", "share_states")},
+    search, notices = search_from(flags["algorithm"], flags)
+    for notice in notices:
+        sys.stderr.write(f"note: {notice}\n")
+    levels = (flags["level"],) if flags["level"] else ()
+    choice = TaskChoice(named, levels, flags["number"], flags["first_seed"], flags["split"])
+    same = ("policy", "reward", "temperature", "top_p", "max_tokens", "max_steps", "seed")
+    load = LoadOptions(
+        device=flags["device"],
+        threads=flags["threads"],
+        cache_bytes=flags["cache_mb"] * 1_000_000,
+        trust_remote_code=flags["trust_remote_code"],
     )
-    choice = TaskChoice(named, flags["level"], flags["number"], flags["first_seed"], flags["split"])
-    same = ("policy", "reward", "temperature", "top_p", "max_tokens", "max_steps", "seed", "device", "threads")
-    fields = {name: flags[name] for name in same} | {"trust_remote_code": flags["trust_remote_code"]}
-    cache = flags["cache_mb"] * 1_000_000
-    return make_plan(environment, choice, search, **fields, cache_bytes=cache, parallel=flags.get("parallel", 1))
+    fields = {name: flags[name] for name in same}
+    return make_plan(environment, choice, search, **fields, load=load, parallel=flags.get("parallel", 1))
 
 
-def _run_headless(plan: RunPlan, out: Path | None, display: DisplayName, resume: RunState | None = None) -> int:
-    from agentrm_tui.headless.choosing import training_notices
+def _run_headless(
+    plan: RunPlan, out: Path | None, display: DisplayName, *, resume: bool = False, packed: bool = False
+) -> int:
     from agentrm_tui.headless.running import run_here
-    from agentrm_tui.runs.store import new_run_path
+    from agentrm_tui.runs.store import compress_run, new_run_path
 
     path = out or new_run_path(plan)
-    for notice in training_notices(plan):
-        sys.stderr.write(f"note: {on_one_line(notice)}\n")
     sys.stderr.write(f"run file: {on_one_line(str(path))}\n")
     try:
-        run_here(plan, path, display, resume)
+        state = run_here(plan, path, display, resume)
     except InterruptedRun as error:
-        hint = f"Go on with: agentrm-tui run --resume {path}"
+        hint = f"Resume it with: agentrm-tui run --resume {path}"
         raise InterruptedRun(error.cause, hint) from error
-    return 0
+    if packed:
+        sys.stderr.write(f"packed: {on_one_line(str(compress_run(path)))}\n")
+    return 1 if state.failed else 0
 
 
-def _resume(ctx: click.Context, name: str, display: DisplayName, trust_remote_code: bool) -> int:
-    """Go on with a run by the plan that its file repeats."""
+def _resume(ctx: click.Context, name: str, display: DisplayName, flags: dict[str, Any]) -> int:
+    """Resume a run by the plan that its file holds; remote code must be trusted anew."""
     import msgspec
 
     from agentrm_tui.headless.choosing import find_run
-    from agentrm_tui.runs.opening import plan_of
     from agentrm_tui.runs.store import load_state
 
     typed = [
@@ -432,13 +434,14 @@ def _resume(ctx: click.Context, name: str, display: DisplayName, trust_remote_co
         and ctx.get_parameter_source(parameter.name or "") == click.core.ParameterSource.COMMANDLINE
     ]
     if typed:
-        raise UsageError(f"--resume goes on with the run's own plan, so {typed[0]} has no meaning", "Leave it out.")
+        raise UsageError(f"--resume takes the run's own plan, so {typed[0]} has no meaning", "Leave it out.")
     path = find_run(name)
     state = load_state(path)
-    if state.run is None or (state.finished and state.finished.reason == "finished"):
+    if state.run is None or (state.finished and state.finished.reason == "finished" and not state.failed):
         raise UsageError(f"{path} has finished already", f"Look at it: agentrm-tui replay {path}")
-    plan = msgspec.structs.replace(plan_of(state.run), trust_remote_code=trust_remote_code)
-    return _run_headless(plan, path, display, state)
+    load = msgspec.structs.replace(state.run.plan.load, trust_remote_code=flags["trust_remote_code"])
+    plan = msgspec.structs.replace(state.run.plan, load=load)
+    return _run_headless(plan, path, display, resume=True, packed=flags["packed"])
 
 
 def _look_at(name: str, how: str) -> int:

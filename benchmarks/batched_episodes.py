@@ -20,15 +20,15 @@ from agentrm_models.rewards.explicit import ExplicitReward
 from agentrm_tui.environments.registry import make_environment
 from agentrm_tui.runs.batch import run_plan
 from agentrm_tui.runs.plan import RunPlan
+from agentrm_tui.runs.search_fields import settings_of
 from agentrm_tui.runs.state import RunState
-from agentrm_tui.search.settings import Algorithm, SearchSettings
 
 QUESTION = "batched episodes"
 
 
 def cells(settings: Settings) -> list[dict[str, Any]]:
     """Measure the cells of this scale: an algorithm and how many episodes."""
-    wanted: list[tuple[Algorithm, int]] = settings.choose(
+    wanted: list[tuple[str, int]] = settings.choose(
         [("greedy", 2)],
         [("greedy", 64), ("best-of-n", 16), ("beam", 8)],
         [("greedy", 1), ("greedy", 16), ("greedy", 64), ("best-of-n", 64), ("beam", 64)],
@@ -36,7 +36,7 @@ def cells(settings: Settings) -> list[dict[str, Any]]:
     return [_cell(settings, *given) for given in wanted]
 
 
-def _cell(settings: Settings, algorithm: Algorithm, episodes: int) -> dict[str, Any]:
+def _cell(settings: Settings, algorithm: str, episodes: int) -> dict[str, Any]:
     tasks = _tasks(episodes)
     most_steps = settings.choose(3, 0, 0)
 
@@ -46,7 +46,7 @@ def _cell(settings: Settings, algorithm: Algorithm, episodes: int) -> dict[str, 
             tasks=tuple(some),
             policy="bundled",
             reward="bundled",
-            search=SearchSettings(algorithm=algorithm),
+            search=settings_of(algorithm, {}),
             parallel=len(some),
             max_steps=most_steps,
         )

@@ -24,7 +24,7 @@ from agentrm_tui.environments.base import Environment
 from agentrm_tui.environments.registry import environment_names, make_environment
 from agentrm_tui.runs.batch import run_plan
 from agentrm_tui.runs.plan import RunPlan
-from agentrm_tui.search.settings import SearchSettings
+from agentrm_tui.runs.search_fields import settings_of
 
 BUDGET = 1.1
 SETTLED = 200
@@ -42,7 +42,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     policy, reward = load_policy(options.policy), load_reward(options.reward)
-    search = SearchSettings(algorithm=options.search, beam_width=2, beam_samples=2)
+    search = settings_of(options.search, {"beam": (2, 2)})
     # One of each stays open to the end, as in a long session: so Java, which they share, is started once.
     held = {name: made for name in options.names or environment_names() if (made := _begun(name))}
     names = list(held)

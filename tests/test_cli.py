@@ -12,11 +12,13 @@ from typing import Any
 import click
 import pytest
 
+from agentrm_models.load_options import LoadOptions
 from agentrm_tui import cli
 from agentrm_tui.cli import run_command
 from agentrm_tui.headless import choosing
 from agentrm_tui.runs.store import load_state, runs_folder
-from agentrm_tui.search.settings import ALGORITHMS, SearchSettings
+from agentrm_tui.search.best_of_n import BestOfN
+from agentrm_tui.search.mcts import MCTS
 
 ROOT = Path(__file__).parents[1]
 FREE = ("--policy", "scripted", "--reward", "random")
@@ -34,10 +36,6 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
     return code, out, err
 
 
-def test_algorithms_are_those_of_the_settings() -> None:
-    assert cli.ALGORITHMS == ALGORITHMS
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -45,7 +43,7 @@ def test_algorithms_are_those_of_the_settings() -> None:
         (("run",), 2, "no environment was named"),
         (("run", "maz", *FREE), 2, "Did you mean 'maze'"),
         (("run", "maze", "--bem", "3x3"), 2, "--beam"),
-        (("run", "maze", "--beam", "0x3"), 2, "not of the form 5x5"),
+        (("run", "maze", "--beam", "0x3"), 2, "between 1 and 999"),
         (("run", "maze", "--beam", "five"), 2, "not of the form 5x5"),
         (("run", "maze", "--tasks", "0"), 2, "--tasks"),
         (("run", "maze", "--search", "beem"), 2, "best-of-n"),
@@ -61,7 +59,7 @@ def test_algorithms_are_those_of_the_settings() -> None:
         (("run", "maze", "--search", "mcts", "--share-states", "--depth", "-1", *FREE), 2, "--depth"),
         (("run", "--resume", "none.jsonl"), 3, "there is no run file"),
         (("replay", "none"), 3, "there is no run file 'none'"),
-        (("run", "maze", "--beam", "1000x1"), 2, "1 to 999"),
+        (("run", "maze", "--beam", "1000x1"), 2, "between 1 and 999"),
         (("run", "maze", "--exploration", "nan"), 2, "--exploration"),
         (("run", "maze", "--temperature", "inf"), 2, "--temperature"),
         (("run", "maze", "--seed", str(10**20)), 2, "--seed"),
@@ -116,7 +114,7 @@ def test_json_on_stdout_is_one_event_a_line_and_ends_with_the_result(
     }
     state = load_state(file)
     assert state.events == len(events) and state.run is not None
-    assert [task.rpartition(":")[2] for task in state.run.tasks] == ["900000", "900001", "900002"]
+    assert [task.rpartition(":")[2] for task in state.run.plan.tasks] == ["900000", "900001", "900002"]
     assert last["ledger"]["env_steps"] == last["ledger"]["transitions"] > 0
 
 
@@ -133,7 +131,7 @@ def test_plain_lines_tell_the_story_and_a_run_is_listed_and_replayed(capsys: pyt
     assert code == 0 and again.splitlines() == out.splitlines()
     assert call(capsys, "replay", name.removesuffix(".jsonl"))[0] == 0
     code, _, err = call(capsys, "replay", name.replace("beam", "bean"))
-    assert code == 3 and f"Did you mean {name}" in err
+    assert code == 3 and f"Did you mean '{name}'?" in err
 
 
 def test_without_a_terminal_a_demo_is_played_as_text(capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,7 +156,7 @@ def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_flags_reach_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     plans: list[Any] = []
-    monkeypatch.setattr(cli, "_run_headless", lambda plan, out, display: plans.append(plan) or 0)
+    monkeypatch.setattr(cli, "_run_headless", lambda plan, out, display, **more: plans.append(plan) or 0)
     line = (
         "run maze --policy scripted --reward random --task maze-4:1 --task maze-4:2 --search mcts --iterations 7"
         " --simulations 2 --branching 3 --exploration 0.9 --depth 4 --discount 0.9 --leaf rollout --share-states"
@@ -168,8 +166,7 @@ def test_flags_reach_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_command(line.split()) == 0
     (plan,) = plans
     assert plan.tasks == ("maze-4:1", "maze-4:2")
-    assert plan.search == SearchSettings(
-        algorithm="mcts",
+    assert plan.search == MCTS(
         iterations=7,
         simulations=2,
         branching=3,
@@ -180,10 +177,10 @@ def test_flags_reach_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
         share_states=True,
     )
     assert (plan.max_steps, plan.max_tokens, plan.temperature, plan.top_p, plan.seed) == (6, 20, 1.1, 0.8, 5)
-    assert (plan.device, plan.threads, plan.cache_bytes, plan.parallel) == ("cpu", 1, 3_000_000, 2)
-    assert plan.trust_remote_code
+    assert plan.parallel == 2
+    assert plan.load == LoadOptions(device="cpu", threads=1, cache_bytes=3_000_000, trust_remote_code=True)
     assert run_command(["run", "maze", "--policy", "scripted", "--search", "best-of-n", "-n", "1"]) == 0
-    assert plans[1].search == SearchSettings(algorithm="best-of-n", n=1) and plans[1].reward == ""
+    assert plans[1].search == BestOfN(n=1) and plans[1].reward == ""
     assert plans[1].parallel == 0 and len(plans[1].tasks) == 1
 
 
@@ -237,7 +234,7 @@ def test_ctrl_c_stops_the_run_and_says_how_to_go_on(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert err.splitlines()[-1].startswith("error: interrupted. Go on with: agentrm-tui run --resume ")
+    assert err.splitlines()[-1].startswith("error: interrupted. Resume it with: agentrm-tui run --resume ")
     assert "Traceback" not in err
     assert json.loads(out.splitlines()[-1])["reason"] == "stopped"
     state = load_state(file)

@@ -12,37 +12,20 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from time import perf_counter
-from typing import TYPE_CHECKING, Literal, TypeVar
 
-from agentrm_models.errors import AgentRMError, DataError, InterruptedRun, MemoryExhaustedError, UsageError
+from agentrm_models.errors import AgentRMError, InterruptedRun, MemoryExhaustedError
 from agentrm_tui.engine.commands import Stop
 from agentrm_tui.engine.control import EngineControl
 from agentrm_tui.engine.status import StatusSender
 from agentrm_tui.engine.wire import Failure, LineBuffer, Start, decode_to_engine
-from agentrm_tui.environments.base import Environment
-from agentrm_tui.environments.registry import make_environment
-from agentrm_tui.runs.batch import run_plan
-from agentrm_tui.runs.events import AnyEvent, ModelLoading
-from agentrm_tui.runs.opening import plan_of
-from agentrm_tui.runs.plan import RunPlan
+from agentrm_tui.runs.open_run import open_run
 from agentrm_tui.runs.state import RunState
-from agentrm_tui.runs.store import RunWriter, load_state
-
-if TYPE_CHECKING:
-    from agentrm_models.policies.base import Policy
-    from agentrm_models.rewards.base import RewardModel
-
-Loaded = TypeVar("Loaded", "Policy", "RewardModel", Environment)
 
 PATIENCE = 5.0
 """Seconds that a call which cannot be interrupted has left, once the link said stop or went away."""
-
-_FIXED_BY_A_RUN = ("environment", "tasks", "search", "temperature", "top_p", "max_tokens", "max_steps", "seed")
-"""What must not change when a run is gone on with; models may move, devices and threads may differ."""
 
 
 def serve(descriptor: int) -> int:
@@ -98,92 +81,12 @@ def run_reporting(start: Start, control: EngineControl) -> Failure | None:
 
 def run(start: Start, control: EngineControl) -> RunState:
     """Load what the plan names, then drive the run; its file is begun or gone on with."""
-    plan, path = start.plan, Path(start.run_path)
-    resumed = open_run(plan, path, start.resume)
-    loading: list[ModelLoading] = []
-    with ExitStack() as stack, closing(RunWriter(path)) as writer:
 
-        def emit(event: AnyEvent) -> None:
-            writer.append(event)
+    def report(what: str) -> None:
+        control.report("loading", what)
 
-        first = _load(control, loading, "environment", plan.environment, lambda: make_environment(plan.environment))
-        stack.callback(first.close)
-        spare = [first]
-        for task in plan.tasks:
-            first.task(task)
-        policy, reward = load_models(plan, control, loading, stack)
-        return run_plan(
-            plan,
-            policy=policy,
-            reward=reward,
-            emit=emit,
-            control=control,
-            resume=resumed,
-            loading=loading,
-            environments=lambda name: spare.pop() if spare else make_environment(name),
-        )
-
-
-def load_models(
-    plan: RunPlan, control: EngineControl, loading: list[ModelLoading], stack: ExitStack
-) -> tuple[Policy, RewardModel | None]:
-    """Load policy and reward model, after both specs were read, so that a misspelt one is found at once."""
-    from agentrm_models.specs import load_policy, load_reward, parse_spec
-
-    parse_spec(plan.policy, "policy")
-    if plan.reward:
-        parse_spec(plan.reward, "reward")
-    device, threads, limit, code = plan.device, plan.threads, plan.cache_bytes, plan.trust_remote_code
-
-    def policy_of(spec: str) -> Policy:
-        return load_policy(spec, device=device, threads=threads, cache_bytes=limit, trust_remote_code=code)
-
-    def reward_of(spec: str) -> RewardModel:
-        return load_reward(spec, device=device, threads=threads, cache_bytes=limit, trust_remote_code=code)
-
-    policy = _load(control, loading, "policy", plan.policy, lambda: policy_of(plan.policy))
-    stack.callback(policy.close)
-    if not plan.reward:
-        return policy, None
-    reward = _load(control, loading, "reward", plan.reward, lambda: reward_of(plan.reward))
-    stack.callback(reward.close)
-    return policy, reward
-
-
-def open_run(plan: RunPlan, path: Path, resume: bool) -> RunState | None:
-    """The state to go on from; None for a fresh file, and for one whose engine ended before its first event.
-
-    Raises:
-        DataError: There is a run in the file and nobody asked to go on with it, or the file is no run.
-        UsageError: The run in the file was made by another plan.
-    """
-    if not path.exists() or not path.stat().st_size:
-        return None
-    if not resume:
-        raise DataError(f"{path} exists already", "Resume it, or write to another file.")
-    state = load_state(path)
-    recorded = plan_of(state.run) if state.run else plan
-    changed = [name for name in _FIXED_BY_A_RUN if getattr(recorded, name) != getattr(plan, name)]
-    if changed:
-        raise UsageError(f"{path} was made by another plan: {', '.join(changed)} cannot be changed when it is resumed")
-    return state
-
-
-def _load(
-    control: EngineControl,
-    loading: list[ModelLoading],
-    what: Literal["policy", "reward", "environment"],
-    name: str,
-    load: Callable[[], Loaded],
-) -> Loaded:
-    """Load one thing, saying so before and how long it took after."""
-    control.report("loading", f"{what} {name}")
-    began = perf_counter()
-    loaded = load()
-    milliseconds = round((perf_counter() - began) * 1e3, 1)
-    loading.append(ModelLoading(what=what, name=name, milliseconds=milliseconds))
-    control.report("loading", f"{what} {name}")
-    return loaded
+    with open_run(start.plan, Path(start.run_path), resume=start.resume, report=report) as opened:
+        return opened.drive(control)
 
 
 def _listen(lines: Iterator[bytes], control: EngineControl) -> None:

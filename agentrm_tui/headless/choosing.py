@@ -3,77 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-
 from agentrm_models.errors import DataError, UsageError
+from agentrm_models.spelling import did_you_mean
 from agentrm_models.typed_path import typed_path
-from agentrm_tui.environments.base import Environment, Split
 from agentrm_tui.environments.registry import make_environment
+from agentrm_tui.environments.task_choice import TaskChoice, choose_tasks
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.store import runs_folder
-from agentrm_tui.search.algorithms import needs_reward
-from agentrm_tui.search.settings import SearchSettings
-from agentrm_tui.settings import default_model, untrained
-
-
-class TaskChoice(NamedTuple):
-    """Which tasks are to be played.
-
-    Attributes:
-        ids: Task ids that were named; the other fields then do not count.
-        level: Only this level; empty for the environment's mix.
-        number: How many tasks; None for one.
-        first_seed: Seed (or, in a fixed list, place) of the first task; None for the split's own first.
-    """
-
-    ids: tuple[str, ...] = ()
-    level: str = ""
-    number: int | None = None
-    first_seed: int | None = None
-    split: Split = "test"
-
-
-def choose_tasks(environment: Environment, choice: TaskChoice) -> tuple[str, ...]:
-    """The ids of the chosen tasks, all of which exist.
-
-    Raises:
-        UsageError: No such level or task; the message offers the nearest spelling.
-    """
-    if choice.ids:
-        if choice.level or choice.first_seed is not None or choice.number is not None:
-            raise UsageError("--task names the tasks already", "Leave out --level, --first-seed and --tasks.")
-        return tuple(environment.task(name).id for name in choice.ids)
-    count = 1 if choice.number is None else choice.number
-    traits = environment.traits
-    if not choice.level:
-        tasks = tuple(task.id for task in environment.tasks(choice.split, choice.first_seed, count))
-    elif traits.procedural:
-        seeds = [task.seed for task in environment.tasks(choice.split, choice.first_seed, count)]
-        if choice.level not in traits.levels:
-            # The environment may know better than the nearest name what is missing.
-            environment.task(choice.level)
-        level = _level(traits.name, traits.levels, choice.level)
-        tasks = tuple(environment.task(f"{level}:{seed}").id for seed in seeds)
-    else:
-        level = _level(traits.name, traits.levels, choice.level)
-        fitting = [task.id for task in environment.tasks(choice.split, choice.first_seed) if task.level == level]
-        tasks = tuple(fitting[:count])
-    if tasks:
-        environment.task(tasks[-1])
-    if not tasks:
-        raise UsageError(f"{traits.name} has no tasks in split {choice.split!r} from --first-seed {choice.first_seed}")
-    return tasks
-
-
-def _level(environment: str, levels: Sequence[str], level: str) -> str:
-    if level not in levels:
-        near = get_close_matches(level, levels, n=1, cutoff=0.0)
-        raise UsageError(f"{environment} has no level {level[:80]!r}", f"Did you mean {near[0]!r}?" if near else "")
-    return level
+from agentrm_tui.search.beam import Beam
+from agentrm_tui.search.registry import SearchSettings
+from agentrm_tui.settings import default_model
 
 
 def make_plan(environment: str, choice: TaskChoice, search: SearchSettings, **fields: Any) -> RunPlan:
@@ -97,24 +39,11 @@ def make_plan(environment: str, choice: TaskChoice, search: SearchSettings, **fi
     policy = fields.pop("policy", "") or default_model(environment, "policy")
     parse_spec(policy, "policy")
     reward = fields.pop("reward", "")
-    if needs_reward(search):
+    if search.needs_reward:
         reward = reward or default_model(environment, "reward")
     if reward:
         parse_spec(reward, "reward")
     return RunPlan(environment=environment, tasks=tasks, search=search, policy=policy, reward=reward, **fields)
-
-
-def training_notices(plan: RunPlan) -> list[str]:
-    """One line for each model of a plan whose folder says that it was trained on other environments."""
-    from agentrm_models.specs import parse_spec
-
-    specs = [parse_spec(plan.policy, "policy")]
-    if plan.reward:
-        specs.append(parse_spec(plan.reward, "reward"))
-    notices = [
-        untrained(plan.environment, spec.path, spec.name) for spec in specs if spec.kind in ("bundled", "folder")
-    ]
-    return [*dict.fromkeys(filter(None, notices))]
 
 
 class OwnFiles(NamedTuple):
@@ -160,7 +89,7 @@ def demo_plan() -> RunPlan:
         default_model("maze", "policy"), default_model("maze", "reward")
     except UsageError:
         policy, reward = "scripted", "random"
-    search = SearchSettings(algorithm="beam", beam_width=3, beam_samples=3)
+    search = Beam(beam=(3, 3))
     return make_plan("maze", TaskChoice(ids=(DEMO_TASK,)), search, policy=policy, reward=reward)
 
 
@@ -177,21 +106,5 @@ def find_run(name: str) -> Path:
         if path.is_file():
             return path
     known = [path.name for path in folder.glob("*.jsonl*")] if folder.is_dir() else []
-    near = get_close_matches(Path(name).name, known, n=1, cutoff=0.4)
-    raise DataError(
-        f"there is no run file {name!r}", f"Did you mean {near[0]}?" if near else "See agentrm-tui runs for the list."
-    )
-
-
-def search_from(algorithm: str, **fields: Any) -> SearchSettings:
-    """Search settings from flags; a field that was not typed (None) keeps its default.
-
-    Raises:
-        UsageError: A number that is too small.
-    """
-    typed = {name: value for name, value in fields.items() if value is not None}
-    settings = msgspec.convert({"algorithm": algorithm, **typed}, SearchSettings)
-    for name in ("n", "beam_width", "beam_samples", "iterations", "simulations", "branching"):
-        if getattr(settings, name) < 1:
-            raise UsageError(f"{name.replace('_', '-')} must be at least 1")
-    return settings
+    near = did_you_mean(Path(name).name, known, listed_as="")
+    raise DataError(f"there is no run file {name!r}", near or "See agentrm-tui runs for the list.")

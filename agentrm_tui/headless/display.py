@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Literal, Protocol, TypeAlias
 
@@ -11,13 +10,15 @@ import msgspec
 from agentrm_tui.runs import events as ev
 from agentrm_tui.runs.state import EpisodeState, RunState, apply
 from agentrm_tui.search.tree import Node, NodeId
-from agentrm_tui.terminal_text import one_line
+from agentrm_tui.terminal_text import one_line, signed
 
 DisplayName: TypeAlias = Literal["auto", "plain", "json", "none"]
 Write: TypeAlias = Callable[[str], None]
 """Writes one line."""
 
 _SHOWN = 8
+_TREES_KEPT = 64
+"""Ended episodes that a display can still name actions of."""
 _WIDTH = 100
 
 
@@ -62,7 +63,7 @@ class PlainDisplay:
 
     def __init__(self, write: Write) -> None:
         self._write = write
-        self._state = RunState()
+        self._state = RunState(trees_kept=_TREES_KEPT)
 
     def show(self, event: ev.AnyEvent) -> None:
         """Write what the event means, in one or a few lines."""
@@ -83,7 +84,7 @@ class ProgressDisplay:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         self._write = write
-        self._state = RunState()
+        self._state = RunState(trees_kept=0)
         self._ends: list[str] = []
         self._result: list[str] = []
         self._bar = Progress(
@@ -113,7 +114,7 @@ class ProgressDisplay:
             case _:
                 pass
         done = sum(episode.status != "running" for episode in self._state.episodes.values())
-        total = len(self._state.run.tasks) if self._state.run else None
+        total = len(self._state.run.plan.tasks) if self._state.run else None
         tokens = self._state.ledger.policy_tokens_generated
         self._bar.update(self._task, completed=done, total=total, now=f"{tokens:,} tokens sampled")
 
@@ -141,10 +142,11 @@ def run_lines(event: ev.AnyEvent) -> list[str]:
     """What an event of the run itself says."""
     match event:
         case ev.RunStarted():
-            models = f"policy {event.policy}" + (f", reward {event.reward}" if event.reward else "")
-            search = describe_search(event)
-            count = f"{len(event.tasks)} task{'s' * (len(event.tasks) != 1)}"
-            return [f"{event.environment} ({event.origin}): {count}, {models}, {search}, seed {event.seed}"]
+            plan = event.plan
+            models = f"policy {plan.policy}" + (f", reward {plan.reward}" if plan.reward else "")
+            count = f"{len(plan.tasks)} task{'s' * (len(plan.tasks) != 1)}"
+            words = f"{count}, {models}, {plan.search.words}, seed {plan.seed}"
+            return [one_line(f"{plan.environment} ({event.origin}): {words}")]
         case ev.ModelLoading() if event.milliseconds:
             notice = f"; {one_line(event.notice)}" if event.notice else ""
             return [f"loaded {event.what} {event.name} in {event.milliseconds / 1000:.1f} s{notice}"]
@@ -156,25 +158,15 @@ def run_lines(event: ev.AnyEvent) -> list[str]:
             return []
 
 
-def describe_search(run: ev.RunStarted) -> str:
-    """The search in a few words, for example `beam 5x5`."""
-    search = run.search
-    match search.algorithm:
-        case "greedy":
-            return "greedy"
-        case "best-of-n":
-            return f"best of {search.n}"
-        case "beam":
-            return f"beam {search.beam_width}x{search.beam_samples}"
-        case "mcts":
-            return f"mcts {search.iterations} iterations, branching {search.branching}, leaf {search.leaf}"
-
-
 def _result(event: ev.RunFinished) -> list[str]:
     ledger = event.ledger
-    ended = sum(score is not None for score in event.scores)
+    missing = sum(score is None for score in event.scores)
+    ended, total = len(event.scores) - missing, len(event.scores)
+    over = f"over {ended} of {total} episodes"
+    if missing and event.reason == "finished":
+        over = f"over {total} episodes, {missing} of which failed and count 0"
     return [
-        f"score {100 * event.score_mean:.1f} over {ended} of {len(event.scores)} episodes ({event.reason})",
+        f"score {100 * event.score_mean:.1f} {over} ({event.reason})",
         f"cost: {ledger.policy_tokens_generated:,} tokens sampled, "
         f"{ledger.policy_tokens_computed:,} policy and {ledger.reward_tokens_computed:,} reward tokens computed, "
         f"{ledger.env_steps:,} environment steps, {ledger.requests:,} requests, {ledger.seconds:.1f} s",
@@ -191,7 +183,7 @@ def episode_lines(event: ev.AnyEvent, episode: EpisodeState) -> list[str]:
         return ", ".join(nodes[:_SHOWN]) + more
 
     def node(node_id: NodeId) -> Node:
-        return tree[node_id] if node_id in tree else episode.abandoned[node_id]
+        return tree.nodes.get(node_id) or episode.abandoned.get(node_id) or Node(node_id)
 
     match event:
         case ev.EpisodeStarted():
@@ -212,8 +204,10 @@ def episode_lines(event: ev.AnyEvent, episode: EpisodeState) -> list[str]:
             ]
             return [f"{lead}score   {names(scored)}"] if scored else []
         case ev.Pruned():
-            margins = event.margins or (math.nan,) * len(event.nodes)
-            cut = [f"{_action(node(item))} {margin:+.3f}" for item, margin in zip(event.nodes, margins, strict=True)]
+            margins = event.margins or (None,) * len(event.nodes)
+            cut = [
+                f"{_action(node(item))} {signed(margin, 3)}" for item, margin in zip(event.nodes, margins, strict=True)
+            ]
             return [f"{lead}cut     {names(cut)}"] if cut else []
         case ev.Acted():
             return [

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from agentrm_models.errors import AgentRMError
 from agentrm_tui.environments.base import SPLIT_SEEDS, EnvironmentTraits
 from agentrm_tui.environments.registry import address_kinds, environment_names, make_environment
-from agentrm_tui.headless.choosing import TaskChoice, choose_tasks
-from agentrm_tui.headless.display import describe_search
-from agentrm_tui.runs.store import RunSummary, list_runs
+from agentrm_tui.environments.task_choice import TaskChoice, choose_tasks
+from agentrm_tui.runs.listing import RunSummary, list_runs
 from agentrm_tui.terminal_text import one_line
 
 
@@ -133,6 +132,6 @@ def _run_row(run: RunSummary) -> list[str]:
     if run.started is None:
         return [changed, run.path.name, "-", "-", "-", one_line(run.problem, 120)]
     score = f"{100 * run.finished.score_mean:.1f}" if run.finished else "unfinished"
-    policy = one_line(run.started.policy, 60)
-    environment = f"{one_line(run.started.environment, 60)} ({run.started.origin})"
-    return [changed, run.path.name, environment, describe_search(run.started), score, policy]
+    plan = run.started.plan
+    environment = f"{one_line(plan.environment, 60)} ({run.started.origin})"
+    return [changed, run.path.name, environment, plan.search.words, score, one_line(plan.policy, 60)]

@@ -8,9 +8,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import perf_counter
 from types import FrameType
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from agentrm_models.errors import DataError, InterruptedRun, on_one_line
 from agentrm_models.usage import Progress
@@ -19,11 +18,7 @@ from agentrm_tui.runs.control import Directive, Pending, RunFreely, nobody_there
 from agentrm_tui.runs.events import AnyEvent, Fault, ModelLoading
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.state import RunState
-from agentrm_tui.runs.store import RunWriter, read_run
-
-if TYPE_CHECKING:
-    from agentrm_models.policies.base import Policy
-    from agentrm_models.rewards.base import RewardModel
+from agentrm_tui.runs.store import RunReader
 
 
 class StopOnSignal(RunFreely):
@@ -111,67 +106,61 @@ def _flush_quietly(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def run_here(plan: RunPlan, path: Path, display: DisplayName, resume: RunState | None = None) -> RunState:
+def run_here(plan: RunPlan, path: Path, display: DisplayName, resume: bool = False) -> RunState:
     """Run a plan to its end, writing its file and showing its events.
 
     Raises:
-        InterruptedRun: Stopped; the file can be gone on with.
+        InterruptedRun: Stopped; the file can be resumed.
         AgentRMError: A model or the plan does not work, or every episode failed.
     """
-    from agentrm_tui.runs.batch import run_plan
+    from agentrm_tui.runs.open_run import open_run
 
     control = StopOnSignal()
     with only_data_on_stdout() as stream:
         out = DataOut(stream, lambda: setattr(control, "stopping", True))
-        policy, reward, loading = load_models(plan)
-        if policy.traits.interactive:
-            raise nobody_there()
-        shown = make_display(display, out, terminal=stream.isatty())
-        writer = RunWriter(path)
-        if resume is not None and writer.events != resume.events:
-            writer.close()
-            raise DataError(f"{path} was written by another process meanwhile", "Try again.")
+        with open_run(plan, path, resume=resume, keep_trees=False) as opened:
+            if opened.policy.traits.interactive:
+                raise nobody_there()
+            shown = make_display(display, out, terminal=stream.isatty())
 
-        def emit(event: AnyEvent) -> None:
-            writer.append(event)
-            shown.show(event)
-            if isinstance(event, Fault):
-                where = f"episode {event.episode}" if event.episode else "run"
-                sys.stderr.write(f"{on_one_line(f'{where}: {event.message}')}\n")
+            def watch(event: AnyEvent) -> None:
+                shown.show(event)
+                _remark(event)
 
-        try:
-            _catch_up(shown, path, resume)
-            with _signals(control):
-                return run_plan(
-                    plan,
-                    policy=policy,
-                    reward=reward,
-                    emit=emit,
-                    control=control,
-                    resume=resume,
-                    loading=loading,
-                )
-        finally:
-            shown.close()
-            writer.close()
-            policy.close()
-            if reward:
-                reward.close()
+            try:
+                if opened.resumed is not None:
+                    show_run(shown, path)
+                with _signals(control):
+                    return opened.drive(control, watch)
+            finally:
+                shown.close()
 
 
-def _catch_up(shown: Display, path: Path, resume: RunState | None) -> None:
-    """A display reduces events itself: show it those that the file already holds."""
-    if resume is not None:
-        show_run(shown, path)
+def _remark(event: AnyEvent) -> None:
+    """Say on stderr what should be seen whatever is shown on stdout: faults, and what models say of themselves."""
+    match event:
+        case Fault():
+            where = f"episode {event.episode}" if event.episode else "run"
+            sys.stderr.write(f"{on_one_line(f'{where}: {event.message}')}\n")
+        case ModelLoading() if event.notice:
+            sys.stderr.write(f"note: {on_one_line(event.notice)}\n")
+        case _:
+            pass
 
 
 def show_run(shown: Display, path: Path) -> None:
-    """Show all events of a run file; a torn last line is told on stderr."""
-    events, notice = read_run(path)
-    for event in events:
+    """Show all events of a run file, read a part at a time; a torn last line is told on stderr.
+
+    Raises:
+        DataError: The file is no run, is damaged, or its records do not fit together.
+    """
+    reader = RunReader(path)
+    for event in reader.read_all():
         shown.show(event)
-    if notice:
-        sys.stderr.write(f"{on_one_line(notice)}\n")
+    if reader.notice:
+        sys.stderr.write(f"{on_one_line(reader.notice)}\n")
+    if not reader.events:
+        raise DataError(f"{path}: not a run file of agentrm-tui: it holds no event")
 
 
 @contextmanager
@@ -182,37 +171,3 @@ def _signals(control: StopOnSignal) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def load_models(plan: RunPlan) -> tuple[Policy, RewardModel | None, list[ModelLoading]]:
-    """Load what the plan names, and say how long it took.
-
-    Raises:
-        UsageError, DataError: See `agentrm_models.specs`.
-    """
-    from agentrm_models.specs import load_policy, load_reward
-
-    began = perf_counter()
-    policy = load_policy(
-        plan.policy,
-        device=plan.device,
-        threads=plan.threads,
-        cache_bytes=plan.cache_bytes,
-        trust_remote_code=plan.trust_remote_code,
-    )
-    loading = [ModelLoading(what="policy", name=plan.policy, milliseconds=_since(began))]
-    if not plan.reward:
-        return policy, None, loading
-    began = perf_counter()
-    reward = load_reward(
-        plan.reward,
-        device=plan.device,
-        threads=plan.threads,
-        cache_bytes=plan.cache_bytes,
-        trust_remote_code=plan.trust_remote_code,
-    )
-    return policy, reward, [*loading, ModelLoading(what="reward", name=plan.reward, milliseconds=_since(began))]
-
-
-def _since(began: float) -> float:
-    return round((perf_counter() - began) * 1e3, 3)

@@ -19,7 +19,7 @@ from agentrm_tui.runs import events as ev
 from agentrm_tui.runs.calls import ModelAnswer, ModelCall, Players
 from agentrm_tui.runs.control import CallAbandoned, Control, Directive, ForkAt, KeepNode, PlayMove, RewindTo, RunFreely
 from agentrm_tui.runs.model_calls import ModelCalls
-from agentrm_tui.runs.opening import check_plan, check_same_models, episode_started, run_started
+from agentrm_tui.runs.opening import check_same_models, episode_started, fitted_plan, run_started
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.runner import EpisodeRunner
 from agentrm_tui.runs.state import RunState, apply
@@ -42,6 +42,7 @@ def run_plan(
     resume: RunState | None = None,
     loading: Sequence[ev.ModelLoading] = (),
     environments: Callable[[str], Environment] = make_environment,
+    keep_trees: bool = True,
 ) -> RunState:
     """Run a plan to its end and return the state that its events give.
 
@@ -53,13 +54,14 @@ def run_plan(
         resume: The state of a run that was cut off, whose events are all in the file that `emit` appends to.
         loading: What loading the models took, told right after `run_started`.
         environments: Makes an instance by name.
+        keep_trees: Keep the trees of all ended episodes, not only of as many as are driven at once.
 
     Raises:
         UsageError: The plan does not fit the models or the environment.
         InterruptedRun: Stopped by the control, after `run_finished` was written; the file can be gone on with.
         AgentRMError: Every episode failed; the first episode's error.
     """
-    return _Batch(plan, policy, reward, emit, control or RunFreely(), resume, environments).drive(loading)
+    return _Batch(plan, policy, reward, emit, control or RunFreely(), resume, environments, keep_trees).drive(loading)
 
 
 def chosen_parallel(plan: RunPlan) -> int:
@@ -82,6 +84,7 @@ class _Batch:
         control: Control,
         resume: RunState | None,
         environments: Callable[[str], Environment],
+        keep_trees: bool,
     ) -> None:
         self._plan = plan
         self._policy = policy
@@ -96,6 +99,7 @@ class _Batch:
         self._free: list[Environment] = []
         self._made: list[Environment] = []
         self._width = chosen_parallel(plan)
+        self._state.trees_kept = None if keep_trees else self._width
         self._active: list[EpisodeRunner] = []
         self._waiting: deque[EpisodeRunner] = deque()
         self._runners: dict[str, EpisodeRunner] = {}
@@ -109,8 +113,10 @@ class _Batch:
         """Run to the end; see `run_plan`."""
         try:
             environment = self._borrow()
-            check_plan(self._plan, self._players, environment.traits)
+            self._plan = fitted_plan(self._plan, self._players, environment.traits)
             self._take_up()
+            if self._resumed and not (self._waiting or self._left) and self._state.finished is not None:
+                return self._state
             self._run(environment, loading)
         finally:
             for made in self._made:
@@ -152,9 +158,9 @@ class _Batch:
         Raises:
             DataError: The recorded answers do not fit the search; nothing was written.
         """
-        begun = self._state.episodes
-        self._left.extend(number for number in range(len(self._plan.tasks)) if str(number) not in begun)
-        unfinished = [episode for episode in begun.values() if episode.status == "running"]
+        last = [self._state.last_attempt(number) for number in range(len(self._plan.tasks))]
+        self._left.extend(number for number, episode in enumerate(last) if not episode or episode.status == "failed")
+        unfinished = [episode for episode in self._state.episodes.values() if episode.status == "running"]
         for episode in sorted(unfinished, key=lambda episode: not episode.start.parent):
             self._waiting.append(self._go_on(episode.id))
 
@@ -262,7 +268,8 @@ class _Batch:
 
     def _start(self, number: int) -> EpisodeRunner | None:
         """Reset an environment for a task; a task that cannot be started is a fault of the run, not its end."""
-        name = str(number)
+        again = self._state.attempts(number)
+        name = f"{number}.r{again}" if again else str(number)
         environment = self._borrow()
         try:
             task = environment.task(self._plan.tasks[number])
@@ -311,7 +318,10 @@ class _Batch:
             self._free.append(runner.transitions.environment)
         self._ended.append(runner)
         if len(self._ended) > self._width:
-            self._ended.popleft().transitions.forget()
+            old = self._ended.popleft()
+            old.transitions.forget()
+            if self._state.trees_kept is not None:
+                self._runners.pop(old.id, None)
 
     def _fail(self, name: str, error: Exception) -> None:
         """Record that an episode ended by an error."""
@@ -328,7 +338,7 @@ class _Batch:
         self._record(ev.Fault(message=f"{where}{cause}", remedy=remedy))
 
     def _outcomes(self) -> list[float | None]:
-        episodes = [self._state.episodes.get(str(number)) for number in range(len(self._plan.tasks))]
+        episodes = [self._state.last_attempt(number) for number in range(len(self._plan.tasks))]
         return [episode.outcome if episode and episode.status == "finished" else None for episode in episodes]
 
     def _all_failed(self) -> bool:
@@ -342,8 +352,8 @@ class _Batch:
         self._record(ev.RunFinished(score_mean=mean, scores=tuple(scores), ledger=ledger, reason=reason))
 
     def _has_failed(self, number: int) -> bool:
-        episode = self._state.episodes.get(str(number))
-        return episode.status == "failed" if episode else number not in self._left
+        episode = self._state.last_attempt(number)
+        return (episode is None or episode.status == "failed") and number not in self._left
 
 
 def _in_words(error: Exception) -> tuple[str, str]:

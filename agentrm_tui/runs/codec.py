@@ -1,256 +1,134 @@
-"""How events are written in a run file: JSON lines with short keys, each long text and each node id written once.
+"""How events are written in a run file: one JSON record a line, with full field names.
 
-A line is either a text, `{"text": NUMBER, "is": "..."}`, or an event. In events a long text is `{"t": NUMBER}`, a
-number that JSON cannot write is `{"f": "nan"}`, a node seen before is its serial number in the episode, and a new one
-is `[SERIAL OF ITS PARENT, ORDINAL]`. Encoder and decoder keep the same tables, so a file can be gone on with.
+Each record also holds its sequence number (`seq`, from 0), the run's short id (`run`) and, last, a checksum of what
+stands before it (`crc`). So a line that was lost, repeated, moved, changed, or put in from another run is noticed. What
+a reader of another program needs is in `docs/run-files.md` and in the schema that `agentrm-tui schema` prints.
 """
 
 from __future__ import annotations
 
-import math
+import re
+from binascii import crc32
 from typing import Any
 
 import msgspec
 
 from agentrm_models.errors import DataError
 from agentrm_tui.runs.events import FORMAT_VERSION, AnyEvent, RunStarted
-from agentrm_tui.search.tree import ROOT, NodeId
 
-TEXT_LIMIT = 40
-"""Strings longer than this (characters) are written once and referred to by number."""
+LONGEST_RECORD = 64_000_000
+"""Bytes of one record; a longer line is no record of a run."""
 
-_SHORT = {
-    "episode": "ep",
-    "node": "n",
-    "log_probability": "logp",
-    "observation": "obs",
-    "state_key": "key",
-    "milliseconds": "ms",
-    "outcome": "out",
-    "asked": "a",
-    "groups": "g",
-    "path": "p",
-    "tokens": "tok",
-    "usage": "u",
-    "values": "v",
-}
-_LONG = {short: long for long, short in _SHORT.items()}
-_USAGE = ("tokens_computed", "tokens_unique", "tokens_generated", "requests", "dropped_observations", "milliseconds")
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder()
+_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+_CHECK = re.compile(rb',"crc":"([0-9a-f]{8})"\}\Z')
+
+
+class _Header(msgspec.Struct):
+    seq: int | None = None
+    run: str = ""
+    type: str = ""
+    version: int = FORMAT_VERSION
+
+
+_header_decoder = msgspec.json.Decoder(_Header)
 
 
 class Codec:
-    """The tables of one file: texts by number, nodes by serial number within their episode."""
+    """Writes and reads the records of one file, in order."""
 
     def __init__(self) -> None:
-        self._texts: list[str] = []
-        self._text_numbers: dict[str, int] = {}
-        self._ids: dict[str, list[NodeId]] = {}
-        self._serials: dict[str, dict[NodeId, int]] = {}
+        self._run = ""
+        self._next = 0
 
     def encode(self, event: AnyEvent) -> bytes:
-        """Write an event as one line, after the lines of texts that are new in it."""
-        raw = msgspec.to_builtins(event)
+        """Write an event as the next line of the file."""
+        run = ""
         if isinstance(event, RunStarted):
-            return _encoder.encode(raw) + b"\n"
-        known = len(self._texts)
-        record = self._pack(_Ids(self, event.episode).encode(raw))
-        texts = [_encoder.encode({"text": known + i, "is": text}) for i, text in enumerate(self._texts[known:])]
-        return b"\n".join([*texts, _encoder.encode(record), b""])
+            self._run = event.run
+        else:
+            run = f'"run":"{self._run}",'
+        body = f'{{"seq":{self._next},{run}'.encode() + _encoder.encode(event)[1:-1]
+        self._next += 1
+        return b'%s,"crc":"%08x"}\n' % (body, crc32(body))
 
-    def decode(self, line: bytes) -> AnyEvent | None:
-        """Read a line; None for a text.
+    def decode(self, line: bytes) -> AnyEvent:
+        """Read the next line of the file, given without its line break.
 
         Raises:
-            DataError: The line is not of this format (the caller adds file and line).
+            DataError: It is not a record of this format, was changed, or is not the one that comes next (the caller
+                adds file and line).
         """
-        try:
-            raw = _decoder.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise DataError(f"not JSON ({error})") from None
-        if not isinstance(raw, dict):
+        header = _decoded(line, _header_decoder)
+        if header.type == "run_started":
+            _check_version(header)
+        check = _CHECK.search(line)
+        if header.seq is None or check is None:
             raise DataError("not a record of a run")
-        if "text" in raw:
-            self._learn(raw)
-            return None
-        if raw.get("type") == "run_started":
-            _check_version(raw)
-        try:
-            if raw.get("type") != "run_started":
-                raw = self._unpack(raw)
-                raw = _Ids(self, str(raw.get("episode", ""))).decode(raw)
-            event: AnyEvent = msgspec.convert(raw, AnyEvent)
-        except (msgspec.ValidationError, IndexError, TypeError, ValueError, KeyError, AttributeError) as error:
-            raise DataError(f"not an event of this version ({error})") from None
+        if int(check[1], 16) != crc32(line[: check.start()]):
+            raise DataError("the record was changed after it was written: its checksum does not fit")
+        self._check_place(header)
+        event: AnyEvent = _decoded(line, _decoder)
+        if isinstance(event, RunStarted):
+            self._run = event.run
+        self._next += 1
         return event
 
-    def _learn(self, raw: dict[str, Any]) -> None:
-        if raw["text"] != len(self._texts) or not isinstance(raw.get("is"), str):
-            raise DataError("texts are missing before this line")
-        self._add_text(raw["is"])
-
-    def _add_text(self, text: str) -> int:
-        number = self._text_numbers[text] = len(self._texts)
-        self._texts.append(text)
-        return number
-
-    def _pack(self, value: Any) -> Any:
-        match value:
-            case str() if len(value) > TEXT_LIMIT:
-                number = self._text_numbers.get(value)
-                return {"t": self._add_text(value) if number is None else number}
-            case float() if not math.isfinite(value):
-                return {"f": str(value)}
-            case dict():
-                return {_SHORT.get(key, key): self._pack_field(key, item) for key, item in value.items()}
-            case list() | tuple():
-                return [self._pack(item) for item in value]
-            case _:
-                return value
-
-    def _pack_field(self, key: str, value: Any) -> Any:
-        if key == "usage":
-            return [value.get(name, 0) for name in _USAGE]
-        return self._pack(value)
-
-    def _unpack(self, value: Any) -> Any:
-        match value:
-            case {"t": int(number)} if len(value) == 1:
-                return self._texts[number]
-            case {"f": str(number)} if len(value) == 1:
-                return float(number)
-            case dict():
-                long: dict[str, Any] = {_LONG.get(str(key), str(key)): item for key, item in value.items()}
-                return {key: self._unpack_field(key, item) for key, item in long.items()}
-            case list():
-                return [self._unpack(item) for item in value]
-            case _:
-                return value
-
-    def _unpack_field(self, key: str, value: Any) -> Any:
-        if key == "usage":
-            return dict(zip(_USAGE, value, strict=True))
-        return self._unpack(value)
+    def _check_place(self, header: _Header) -> None:
+        if header.run != self._run and self._next:
+            raise DataError("the record belongs to another run")
+        if header.seq != self._next:
+            lost = "records are missing before it" if (header.seq or 0) > self._next else "it stands here a second time"
+            raise DataError(f"record {header.seq} comes where number {self._next} is due: {lost}")
 
 
-class _Ids:
-    """Node ids of one episode, written as serial numbers in order of first appearance."""
-
-    def __init__(self, codec: Codec, episode: str) -> None:
-        self._ids = codec._ids.setdefault(episode, [ROOT])
-        self._serials = codec._serials.setdefault(episode, {ROOT: 0})
-
-    def encode(self, event: dict[str, Any]) -> dict[str, Any]:
-        """Replace ids by serials, drop parents that the id tells, and shorten a whole path to its end."""
-        if event["type"] == "backpropagated":
-            event = {**event, **_short_path(event)}
-        return {key: self._encode_field(key, value) for key, value in event.items()}
-
-    def decode(self, event: dict[str, Any]) -> dict[str, Any]:
-        """The inverse of `encode`."""
-        event = {key: self._decode_field(key, value) for key, value in event.items()}
-        return {**event, **_long_path(event)} if event.get("type") == "backpropagated" else event
-
-    def _encode_field(self, key: str, value: Any) -> Any:
-        match key:
-            case "node":
-                return self._encode_id(value)
-            case "path" if isinstance(value, dict):
-                return {"to": self._encode_id(value["to"])}
-            case "asked" | "path":
-                return [self._encode_id(item) for item in value]
-            case "nodes":
-                return [self._encode_item(item) for item in value]
-            case "groups":
-                return [[self._encode_id(item) for item in group] for group in value]
-            case _:
-                return value
-
-    def _encode_item(self, item: Any) -> Any:
-        if isinstance(item, str):
-            return self._encode_id(item)
-        kept = {key: value for key, value in item.items() if key != "parent"}
-        return {**kept, "node": self._encode_id(item["node"])}
-
-    def _encode_id(self, node: NodeId) -> Any:
-        serial = self._serials.get(node)
-        if serial is not None:
-            return serial
-        parent, _, ordinal = node.rpartition(".")
-        self._register(node)
-        serial = self._serials.get(parent)
-        return node if serial is None else [serial, int(ordinal)]
-
-    def _register(self, node: NodeId) -> None:
-        self._serials[node] = len(self._ids)
-        self._ids.append(node)
-
-    def _decode_field(self, key: str, value: Any) -> Any:
-        match key:
-            case "node":
-                return self._decode_id(value)
-            case "path" if isinstance(value, dict):
-                return {"to": self._decode_id(value["to"])}
-            case "asked" | "path":
-                return [self._decode_id(item) for item in value]
-            case "nodes":
-                return [self._decode_item(item) for item in value]
-            case "groups":
-                return [[self._decode_id(item) for item in group] for group in value]
-            case _:
-                return value
-
-    def _decode_item(self, item: Any) -> Any:
-        if not isinstance(item, dict):
-            return self._decode_id(item)
-        node = self._decode_id(item["node"])
-        return {**item, "node": node, "parent": node.rpartition(".")[0]}
-
-    def _decode_id(self, written: Any) -> NodeId:
-        match written:
-            case int():
-                return self._ids[written]
-            case [int(parent), int(ordinal)]:
-                node = f"{self._ids[parent]}.{ordinal}"
-            case _:
-                node = str(written)
-        self._register(node)
-        return node
+def decode_alone(line: bytes) -> AnyEvent:
+    """Read a record without the ones before it, as a list of runs does; errors as in `Codec.decode`."""
+    header = _decoded(line, _header_decoder)
+    codec = Codec()
+    codec._run, codec._next = header.run, header.seq or 0
+    return codec.decode(line)
 
 
-def _short_path(event: dict[str, Any]) -> dict[str, Any]:
-    """A path from the root is told by its last node, and equal values by one of them."""
-    path, values = list(event["path"]), list(event["values"])
-    short: dict[str, Any] = {}
-    if path and path == _prefixes(path[-1]):
-        short["path"] = {"to": path[-1]}
-        if len(path) == len(values) and all(value == values[0] for value in values):
-            short["values"] = {"all": values[0]}
-    return short
+def schema() -> dict[str, Any]:
+    """The JSON schema of one record of a run file."""
+    (found,), components = msgspec.json.schema_components([AnyEvent], ref_template="#/$defs/{name}")
+    added = {
+        "seq": {"type": "integer", "minimum": 0, "description": "Number of the record in its file, from 0."},
+        "run": {"type": "string", "description": "Short id of the run."},
+        "crc": {"type": "string", "pattern": "^[0-9a-f]{8}$", "description": "CRC-32 of the bytes before this field."},
+    }
+    events = [reference["$ref"].rpartition("/")[2] for reference in found["anyOf"]]
+    for name in events:
+        components[name]["properties"].update(added)
+        components[name]["required"] = ["seq", "run", *components[name].get("required", []), "crc"]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"One line of a run file of agentrm-tui, format {FORMAT_VERSION}",
+        **found,
+        "$defs": components,
+    }
 
 
-def _long_path(event: dict[str, Any]) -> dict[str, Any]:
-    long: dict[str, Any] = {}
-    if isinstance(event["path"], dict):
-        long["path"] = path = _prefixes(event["path"]["to"])
-        if isinstance(event["values"], dict):
-            long["values"] = [event["values"]["all"]] * len(path)
-    return long
+def _decoded(line: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
+    try:
+        return decoder.decode(line)
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise DataError(f"not an event of this version ({str(error)[:200]})") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"not JSON ({str(error)[:200]})") from None
+    except RecursionError:
+        raise DataError("nested too deeply") from None
 
 
-def _prefixes(node: NodeId) -> list[NodeId]:
-    """The ids from the root to a node, read from the node's own id."""
-    parts = node.split(".")
-    return [".".join(parts[: i + 1]) for i in range(len(parts))]
-
-
-def _check_version(raw: dict[str, Any]) -> None:
-    version = raw.get("version", FORMAT_VERSION)
-    if not isinstance(version, int):
-        raise DataError("its version is not a number")
-    if version > FORMAT_VERSION:
+def _check_version(header: _Header) -> None:
+    if header.version > FORMAT_VERSION:
         raise DataError(
-            f"written by a newer version (format {version}, this program reads {FORMAT_VERSION})",
+            f"written by a newer version (format {header.version}, this program reads {FORMAT_VERSION})",
             "Update agentrm-tui.",
+        )
+    if header.version < FORMAT_VERSION or header.seq is None:
+        raise DataError(
+            f"written by an earlier version (format 1, this program reads {FORMAT_VERSION})",
+            "Play the run again: its plan stands in its first line.",
         )

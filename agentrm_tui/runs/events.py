@@ -11,11 +11,11 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from agentrm_models.usage import Usage
-from agentrm_tui.search.settings import SearchSettings
+from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.search.tree import NodeId, Phase
 
-FORMAT_VERSION = 1
-TIME_FIELDS = ("at", "milliseconds", "started_at", "seconds")
+FORMAT_VERSION = 2
+TIME_FIELDS = ("at", "milliseconds", "run", "started_at", "seconds")
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -34,29 +34,27 @@ class RunStarted(Event, frozen=True, kw_only=True, omit_defaults=False, tag="run
     """The first event of every file: all that is needed to repeat the run.
 
     Defaults are written too: a later version may have others, and must find this one's format number.
+
+    Attributes:
+        run: Short id of the run (8 hex digits), which every record of its file carries.
+        plan: What was asked for; settings that the reward model fills in are filled in.
+        origin: Where the environment comes from.
+        policy_digest, reward_digest: Identity of the weights; empty where there are none.
+        build: Version of the program.
+        device: Where the models compute; never `auto`.
+        parallel: Episodes driven at once; never 0.
     """
 
+    plan: RunPlan
     version: int = FORMAT_VERSION
     run: str = ""
     started_at: str = ""
-    environment: str = ""
     origin: str = ""
-    tasks: tuple[str, ...] = ()
-    policy: str = ""
     policy_digest: str = ""
-    reward: str = ""
     reward_digest: str = ""
-    search: SearchSettings = msgspec.field(default_factory=SearchSettings)
-    temperature: float = 0.7
-    top_p: float = 1.0
-    max_tokens: int = 64
-    max_steps: int = 0
-    seed: int = 0
     build: str = ""
     device: str = "cpu"
-    threads: int = 0
     parallel: int = 1
-    cache_bytes: int = 0
 
 
 class ModelLoading(Event, frozen=True, kw_only=True, omit_defaults=True, tag="model_loading"):
@@ -85,12 +83,16 @@ class EpisodeStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="
 
 
 class ProposedNode(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A new node, or more samples of an existing one (then only `node` and `samples` count)."""
+    """A new node, or more samples of an existing one (then only `node` and `samples` count).
+
+    Attributes:
+        log_probability: Of the reply at temperature 1, in nats; None where nobody tells it.
+    """
 
     node: NodeId
     parent: NodeId
     reply: str = ""
-    log_probability: float = 0.0
+    log_probability: float | None = 0.0
     tokens: int = 0
     samples: int = 1
 
@@ -113,11 +115,15 @@ class Scored(Event, frozen=True, kw_only=True, omit_defaults=True, tag="scored")
 
 
 class Pruned(Event, frozen=True, kw_only=True, omit_defaults=True, tag="pruned"):
-    """Answers a `Prune`."""
+    """Answers a `Prune`.
+
+    Attributes:
+        margins: How far each node was from staying; None where it has no reward.
+    """
 
     nodes: tuple[NodeId, ...]
     why: str
-    margins: tuple[float, ...] = ()
+    margins: tuple[float | None, ...] = ()
 
 
 class Chosen(Event, frozen=True, kw_only=True, omit_defaults=True, tag="chosen"):
@@ -158,14 +164,6 @@ class Backpropagated(Event, frozen=True, kw_only=True, omit_defaults=True, tag="
 
     path: tuple[NodeId, ...]
     values: tuple[float, ...]
-
-
-class RolledOut(Event, frozen=True, kw_only=True, omit_defaults=True, tag="rolled_out"):
-    """A rollout of exploring MCTS ended at this node."""
-
-    node: NodeId
-    outcome: float
-    steps: int
 
 
 class Overridden(Event, frozen=True, kw_only=True, omit_defaults=True, tag="overridden"):
@@ -261,7 +259,6 @@ AnyEvent: TypeAlias = (
     | Chosen
     | Acted
     | Backpropagated
-    | RolledOut
     | Overridden
     | Rewound
     | Drifted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from agentrm_models.policies.base import Candidate
@@ -33,7 +34,8 @@ def merge_candidates(
         elif action in known:
             merged[action] = ProposedNode(known[action], parent, samples=times)
         else:
-            log_probability = round(candidate.log_probability, 6)
+            known_likelihood = math.isfinite(candidate.log_probability)
+            log_probability = round(candidate.log_probability, 6) if known_likelihood else None
             merged[action] = ProposedNode(
                 f"{parent}.{ordinal}", parent, reply, log_probability, candidate.tokens, times
             )

@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from uuid import uuid4
+
+import msgspec
 
 from agentrm_models.errors import UsageError
 from agentrm_tui.environments.base import Environment, EnvironmentTraits, Task
@@ -14,79 +17,53 @@ from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.state import RunState
 from agentrm_tui.runs.texts import printable
 from agentrm_tui.runs.transitions import Opening
-from agentrm_tui.search.algorithms import most_samples, needs_reward
+from agentrm_tui.search.algorithm import RewardFacts
 
 
-def check_plan(plan: RunPlan, players: Players, environment: EnvironmentTraits) -> None:
-    """Refuse a plan that cannot work, before anything is written.
+def fitted_plan(plan: RunPlan, players: Players, environment: EnvironmentTraits) -> RunPlan:
+    """A plan with what its reward model fills in; one that cannot work is refused, before anything is written.
 
     Raises:
         UsageError: Names the flag that is wrong.
     """
     search, policy, reward = plan.search, players.policy, players.reward
-    if needs_reward(search) and reward is None:
-        raise UsageError(f"search {search.algorithm!r} needs a reward model", "Give one with --reward.")
-    if plan.temperature == 0 and most_samples(search) > 1 and not (policy.deterministic or policy.interactive):
+    if search.needs_reward and reward is None:
+        raise UsageError(f"search {search.name!r} needs a reward model", "Give one with --reward.")
+    if plan.temperature == 0 and search.samples > 1 and not (policy.deterministic or policy.interactive):
         raise UsageError(
-            f"search {search.algorithm!r} samples several replies, but temperature 0 gives only one",
+            f"search {search.name!r} samples several replies, but temperature 0 gives only one",
             "Raise --temperature, or use --search greedy.",
         )
     if reward and reward.scale == "within_group":
-        if search.algorithm == "mcts":
-            raise UsageError(f"mcts cannot use {reward.name}: its scores of different groups cannot be compared")
-        if search.algorithm == "best-of-n" and search.aggregate != "last":
-            raise UsageError(f"{reward.name} judges whole trajectories", "Leave out --aggregate, or use 'last'.")
-    if search.algorithm == "mcts" and search.share_states and not environment.state_keys:
+        if search.needs_reward and search.compares_requests:
+            raise UsageError(
+                f"{search.name} cannot use {reward.name}: its scores of different groups cannot be compared"
+            )
+        if flag := search.judges_steps():
+            raise UsageError(f"{reward.name} judges whole trajectories", f"Leave out {flag}.")
+    if search.merges_states and not environment.state_keys:
         raise UsageError(f"environment {environment.name!r} has no state keys", "Leave out --share-states.")
     if policy.wants_expert and not environment.expert and not policy.wants_valid_actions:
         raise UsageError(f"environment {environment.name!r} has no expert", "Choose another --policy.")
+    if reward is not None:
+        search = search.with_reward(RewardFacts(reward.unit, reward.threshold))
+    if flag := search.missing():
+        raise UsageError(f"search {search.name!r} lacks {flag}, which {plan.reward} does not name", f"Give {flag}.")
+    return msgspec.structs.replace(plan, search=search)
 
 
 def run_started(plan: RunPlan, players: Players, environment: EnvironmentTraits, parallel: int) -> RunStarted:
     """The first event: the plan, and what was found on the machine."""
-    now = datetime.now(UTC)
-    reward = players.reward
     return RunStarted(
-        run=now.strftime("%Y%m%dT%H%M%S.%fZ"),
-        started_at=now.isoformat(timespec="seconds"),
-        environment=plan.environment,
+        run=uuid4().hex[:8],
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        plan=plan,
         origin=environment.origin,
-        tasks=plan.tasks,
-        policy=plan.policy,
         policy_digest=players.policy.digest,
-        reward=plan.reward,
-        reward_digest=reward.digest if reward else "",
-        search=plan.search,
-        temperature=plan.temperature,
-        top_p=plan.top_p,
-        max_tokens=plan.max_tokens,
-        max_steps=plan.max_steps,
-        seed=plan.seed,
+        reward_digest=players.reward.digest if players.reward else "",
         build=build(),
-        device=resolved_device(plan.device),
-        threads=plan.threads,
+        device=resolved_device(plan.load.device),
         parallel=parallel,
-        cache_bytes=plan.cache_bytes,
-    )
-
-
-def plan_of(run: RunStarted) -> RunPlan:
-    """The plan that a run file repeats, for going on with it or doing it again."""
-    return RunPlan(
-        environment=run.environment,
-        tasks=run.tasks,
-        policy=run.policy,
-        reward=run.reward,
-        search=run.search,
-        temperature=run.temperature,
-        top_p=run.top_p,
-        max_tokens=run.max_tokens,
-        max_steps=run.max_steps,
-        seed=run.seed,
-        device=run.device,
-        threads=run.threads,
-        parallel=run.parallel,
-        cache_bytes=run.cache_bytes,
     )
 
 

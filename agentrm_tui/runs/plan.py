@@ -4,40 +4,37 @@ from __future__ import annotations
 
 import msgspec
 
-from agentrm_tui.search.settings import SearchSettings
+from agentrm_models.load_options import LoadOptions
+from agentrm_tui.search.beam import Beam
+from agentrm_tui.search.registry import SearchSettings
 
 
 class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run; a run file's `run_started` event repeats it with what was found on the machine.
+    """What to run; a run file's `run_started` event holds it, beside what was found on the machine.
 
     Attributes:
         environment: A registered name.
         tasks: Task ids, played in this order.
         policy: A policy spec (see `agentrm_models.specs`), or `human`, `scripted`, `expert`.
         reward: A reward spec; empty for none (greedy needs none).
+        search: The settings of one algorithm.
         temperature: Of sampling; greedy search always uses 0.
         max_tokens: Tokens a reply may have.
         max_steps: Step limit that overrides the task's own when smaller; 0 keeps the task's.
         seed: Of the sampling noise.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        threads: CPU threads of the models; 0 lets the backend choose.
         parallel: Episodes driven at once; 0 lets the runner choose.
-        cache_bytes: Limit of each model's prefix cache; 0 lets the backend choose.
-        trust_remote_code: Whether a hub model may bring its own code.
+        load: Where the models compute, and what they may use.
     """
 
     environment: str
     tasks: tuple[str, ...]
     policy: str
     reward: str = ""
-    search: SearchSettings = msgspec.field(default_factory=SearchSettings)
+    search: SearchSettings = Beam()
     temperature: float = 0.7
     top_p: float = 1.0
     max_tokens: int = 64
     max_steps: int = 0
     seed: int = 0
-    device: str = "auto"
-    threads: int = 0
     parallel: int = 1
-    cache_bytes: int = 0
-    trust_remote_code: bool = False
+    load: LoadOptions = LoadOptions()

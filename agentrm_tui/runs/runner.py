@@ -23,7 +23,6 @@ from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.state import EpisodeState, RunState, regrow, replant
 from agentrm_tui.runs.texts import kept_reply
 from agentrm_tui.runs.transitions import Transitions
-from agentrm_tui.search.algorithms import make_search
 from agentrm_tui.search.requests import Act, Answer, Backpropagate, Choose, Propose, Prune, Request, Score, Search
 from agentrm_tui.search.tree import ROOT, NodeId
 
@@ -158,7 +157,7 @@ class EpisodeRunner:
         """A fresh search, fed the recorded answers on a tree that grows along with them."""
         history = replant(self.episode)
         self._call = None
-        self._search = make_search(self._plan.search, self.episode.tree)
+        self._search = self._plan.search.start(self.episode.tree)
         self.request = next(self._search, None)
         for recorded in history:
             if answers_request(recorded.event):
@@ -176,29 +175,8 @@ class EpisodeRunner:
                 self._answer_by_hand(request, node, reply)
             case ev.Overridden(what="unprune", node=node), Prune() as request:
                 self._cut(request, node)
-            case ((ev.Acted() | ev.RolledOut()), _):
-                self._report_rollouts()
             case _:
                 return
-
-    def _report_rollouts(self) -> None:
-        """Tell which rollouts the last `acted` event ended, those left out that are told already."""
-        told: list[NodeId] = []
-        for recorded in reversed(self.episode.history):
-            match recorded.event:
-                case ev.RolledOut(node=node):
-                    told.append(node)
-                case ev.Acted(nodes=nodes):
-                    ends = [self.episode.tree[acted.node] for acted in nodes if acted.node not in told]
-                    break
-                case _:
-                    return
-        else:
-            return
-        for end in ends:
-            if end.phase == "rollout" and end.done:
-                outcome = end.outcome or 0.0
-                self._record(ev.RolledOut(episode=self.id, node=end.id, outcome=outcome, steps=end.depth))
 
     def _send(self, answer: Answer) -> None:
         self._call = None
@@ -235,7 +213,7 @@ class EpisodeRunner:
             case Act():
                 self._act(request)
             case Prune():
-                self._settle(ev.Pruned(episode=self.id, nodes=request.nodes, why=request.why, margins=request.margins))
+                self._cut(request)
             case Choose():
                 self._settle(ev.Chosen(episode=self.id, node=request.node, final=request.final))
             case Backpropagate():
@@ -313,11 +291,12 @@ class EpisodeRunner:
         by_hand = self._merge(node, [Candidate(reply, math.nan, 0)], 1)
         self._settle(ev.Proposed(episode=self.id, asked=request.nodes, nodes=tuple(by_hand), phase=request.phase))
 
-    def _cut(self, request: Prune, kept: NodeId) -> None:
+    def _cut(self, request: Prune, kept: NodeId = "") -> None:
         margins = request.margins or (math.nan,) * len(request.nodes)
         cut = [(node, margin) for node, margin in zip(request.nodes, margins, strict=True) if node != kept]
-        nodes, left = tuple(node for node, _ in cut), tuple(margin for _, margin in cut)
-        self._settle(ev.Pruned(episode=self.id, nodes=nodes, why=request.why, margins=left))
+        nodes = tuple(node for node, _ in cut)
+        known = tuple(margin if math.isfinite(margin) else None for _, margin in cut) if request.margins else ()
+        self._settle(ev.Pruned(episode=self.id, nodes=nodes, why=request.why, margins=known))
 
     def _score(self, request: Score) -> ModelCall | None:
         """Ask for the scores that are not known yet; a within-group scorer judges whole groups again."""
@@ -357,9 +336,7 @@ class EpisodeRunner:
             refused=refused,
             milliseconds=round((perf_counter() - began) * 1e3, 3),
         )
-        self._record(event)
-        self._report_rollouts()
-        self._send(answer_of(event))
+        self._settle(event)
 
     def _finish(self) -> None:
         """Record the result: that of the node chosen last, or of its last ancestor the environment has seen."""

@@ -5,6 +5,7 @@ The screen, replay, headless output, evaluation, label extraction and resume all
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -31,6 +32,7 @@ class EpisodeState(msgspec.Struct):
         abandoned: Nodes that a rewind left behind. Their ids are never given again.
         ordinals: How many children each node ever had.
         drawn: How many replies were ever sampled from each node, abandoned ones included.
+        forgotten: Its tree and history were dropped to save memory; what happened in it stands in the file alone.
     """
 
     id: str
@@ -46,10 +48,22 @@ class EpisodeState(msgspec.Struct):
     ordinals: dict[NodeId, int] = msgspec.field(default_factory=dict)
     drawn: dict[NodeId, int] = msgspec.field(default_factory=dict)
     notices: list[str] = msgspec.field(default_factory=list)
+    forgotten: bool = False
+
+    def forget(self) -> None:
+        """Drop all but how the episode began and ended."""
+        self.forgotten = True
+        self.tree = _fresh_tree(self.start, self.tree.root.created)
+        for held in (self.history, self.abandoned, self.ordinals, self.drawn):
+            held.clear()
 
 
 class RunState(msgspec.Struct):
-    """A run as it stands after `events` events."""
+    """A run as it stands after `events` events.
+
+    Attributes:
+        trees_kept: Ended episodes whose trees are kept, the latest ones; None for all.
+    """
 
     run: ev.RunStarted | None = None
     episodes: dict[str, EpisodeState] = msgspec.field(default_factory=dict)
@@ -59,11 +73,31 @@ class RunState(msgspec.Struct):
     finished: ev.RunFinished | None = None
     events: int = 0
     clock: float = 0.0
+    trees_kept: int | None = None
+    ended: list[str] = msgspec.field(default_factory=list)
 
     @property
     def current(self) -> EpisodeState | None:
         """The episode that started last."""
         return next(reversed(self.episodes.values()), None)
+
+    @property
+    def failed(self) -> int:
+        """Tasks of a run that came to its end, whose episode failed."""
+        ended = self.finished is not None and self.finished.reason == "finished"
+        return sum(score is None for score in self.finished.scores) if self.finished and ended else 0
+
+    def last_attempt(self, task: int) -> EpisodeState | None:
+        """The episode in which task number `task` of the plan was played last: `3`, or `3.r1` after a failure."""
+        names = (str(task), *(f"{task}.r{again}" for again in range(1, self.attempts(task))))
+        return self.episodes.get(names[-1])
+
+    def attempts(self, task: int) -> int:
+        """How often the task was started."""
+        count = int(str(task) in self.episodes)
+        while count and f"{task}.r{count}" in self.episodes:
+            count += 1
+        return count
 
     def waiting(self) -> list[EpisodeState]:
         """Episodes that have not ended: the one that is driven, and those whose fork goes first."""
@@ -82,6 +116,8 @@ def apply(state: RunState, event: ev.AnyEvent) -> RunState:
     state.finished = None
     match event:
         case ev.RunStarted():
+            if state.run is not None:
+                raise DataError(f"event {number} starts a run that has begun already")
             state.run = event
         case ev.ModelLoading():
             state.loading[event.what] = event
@@ -94,23 +130,35 @@ def apply(state: RunState, event: ev.AnyEvent) -> RunState:
         case _:
             episode = state.episodes.get(event.episode)
             if episode is None:
-                raise DataError(f"event {number} belongs to episode {event.episode!r}, which never started")
+                raise DataError(f"event {number} belongs to episode {event.episode[:80]!r}, which never started")
             _charge(state, episode, event)
             try:
                 _apply_to_episode(episode, event, number)
             except (KeyError, ValueError) as error:
-                raise DataError(f"event {number} does not fit the events before it: {error}") from error
+                raise DataError(f"event {number} does not fit the events before it: {str(error)[:200]}") from error
             if isinstance(event, ev.Fault):
                 state.faults.append(event)
+            if episode.status != "running" and state.trees_kept is not None:
+                _forget_old(state, episode, state.trees_kept)
     return state
 
 
+def _forget_old(state: RunState, episode: EpisodeState, kept: int) -> None:
+    """Note an ended episode, and drop the trees of those that ended before the last `kept`."""
+    if episode.id not in state.ended:
+        state.ended.append(episode.id)
+    while len(state.ended) > kept:
+        state.episodes[state.ended.pop(0)].forget()
+
+
 def _start(state: RunState, event: ev.EpisodeStarted, number: int) -> EpisodeState:
+    if event.episode in state.episodes:
+        raise DataError(f"event {number} starts episode {event.episode[:80]!r} a second time")
     episode = EpisodeState(event.episode, event, _fresh_tree(event, number))
     if event.parent:
         parent = state.episodes.get(event.parent)
         if parent is None:
-            raise DataError(f"event {number} forks episode {event.parent!r}, which never started")
+            raise DataError(f"event {number} forks episode {event.parent[:80]!r}, which never started")
         for recorded in parent.history:
             if recorded.number <= event.parent_event and not isinstance(recorded.event, ev.EpisodeFinished):
                 regrow(episode, recorded)
@@ -130,6 +178,8 @@ def _fresh_tree(event: ev.EpisodeStarted, number: int) -> Tree:
 
 
 def _apply_to_episode(episode: EpisodeState, event: ev.AnyEvent, number: int) -> None:
+    if episode.forgotten:
+        return
     match event:
         case ev.Rewound():
             _rewind(episode, event.to)
@@ -202,6 +252,9 @@ def _grow(episode: EpisodeState, event: ev.AnyEvent, number: int) -> None:
 
 def _add(episode: EpisodeState, proposed: ev.ProposedNode, phase: Literal["search", "rollout"], number: int) -> None:
     tree = episode.tree
+    before, _, ordinal = proposed.node.rpartition(".")
+    if proposed.samples < 1 or before != proposed.parent or not ordinal.isdecimal():
+        raise ValueError(f"node {proposed.node!r} with {proposed.samples} samples is no child of {proposed.parent!r}")
     if proposed.node in tree:
         tree[proposed.node].samples += proposed.samples
         if phase == "search":
@@ -209,8 +262,8 @@ def _add(episode: EpisodeState, proposed: ev.ProposedNode, phase: Literal["searc
         return
     parent = tree[proposed.parent]
     reply = parse_reply(proposed.reply)
-    before = episode.history[-2].event if len(episode.history) > 1 else None
-    overridden = isinstance(before, ev.Overridden) and before.what == "proposal" and before.node == parent.id
+    last = episode.history[-2].event if len(episode.history) > 1 else None
+    overridden = isinstance(last, ev.Overridden) and last.what == "proposal" and last.node == parent.id
     tree.nodes[proposed.node] = Node(
         proposed.node,
         parent=parent.id,
@@ -218,7 +271,7 @@ def _add(episode: EpisodeState, proposed: ev.ProposedNode, phase: Literal["searc
         reply=proposed.reply,
         thought=reply.thought,
         action=reply.action,
-        log_probability=proposed.log_probability,
+        log_probability=math.nan if proposed.log_probability is None else proposed.log_probability,
         tokens=proposed.tokens,
         samples=proposed.samples,
         source="human" if overridden else "policy",
@@ -226,8 +279,7 @@ def _add(episode: EpisodeState, proposed: ev.ProposedNode, phase: Literal["searc
         created=number,
     )
     parent.children.append(proposed.node)
-    ordinal = int(proposed.node.rpartition(".")[2])
-    episode.ordinals[parent.id] = max(episode.ordinals.get(parent.id, 0), ordinal + 1)
+    episode.ordinals[parent.id] = max(episode.ordinals.get(parent.id, 0), int(ordinal) + 1)
 
 
 def _rewind(episode: EpisodeState, to: int) -> None:

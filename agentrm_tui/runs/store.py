@@ -1,113 +1,143 @@
-"""Run files: append-only JSON lines, flushed at each event, read while they grow."""
+"""Run files: append-only JSON lines, flushed at each event, read while they grow, and never believed blindly."""
 
 from __future__ import annotations
 
 import gzip
 import os
 import re
-from datetime import UTC, datetime
+import shutil
+import stat
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, cast
 
 from agentrm_models.errors import DataError
 from agentrm_models.typed_path import typed_path
-from agentrm_tui.runs.codec import Codec
-from agentrm_tui.runs.events import AnyEvent, RunFinished, RunStarted
+from agentrm_tui.runs.codec import LONGEST_RECORD, Codec
+from agentrm_tui.runs.events import AnyEvent, RunStarted
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.state import RunState, apply
 
 RUNS_VARIABLE = "AGENTRM_RUNS"
 """Environment variable that names another folder for run files."""
 
-_TAIL = 1 << 20
+READ_AT_ONCE = 4_000_000
+"""Bytes that one poll reads at most, so that a long file holds nobody up."""
 
-FIRST_WORDS = b'{"type":"run_started"'
-"""Every run file begins so."""
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading that is an ordinary one: pipes and devices could block, or never end.
+
+    Raises:
+        DataError: It is something else, is missing, or cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise DataError(f"{path} is no ordinary file")
+        file: BinaryIO = os.fdopen(descriptor, "rb")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+    return cast("BinaryIO", gzip.open(file)) if path.suffix == ".gz" else file
 
 
 class RunReader:
     """Reads a run file, also one that is still being written: each `poll` returns what is new.
 
     A last line without line break is torn or not finished yet: it waits, and `notice` names it meanwhile.
+
+    Attributes:
+        complete: Bytes of complete lines read so far: where a writer goes on.
+        events: Number of events read so far.
+        behind: Whether the last poll left something unread.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.codec = Codec()
         self.complete = 0
-        """Bytes of complete lines read so far: where a writer goes on."""
+        self.events = 0
+        self.behind = False
         self._rest = b""
         self._lines = 0
-        self._events = 0
+        self._packed: BinaryIO | None = None
 
     @property
     def notice(self) -> str:
         """A line for the person when the file ends in a torn line; empty otherwise."""
-        if not self._rest:
+        if not self._rest or self.behind:
             return ""
         return f"{self.path}: line {self._lines + 1} is cut off ({len(self._rest)} bytes); it was skipped"
 
     @property
     def begins_like_a_run(self) -> bool:
         """Whether what was read of a first line is the beginning of a run's."""
-        return self._lines == 0 and self._rest.startswith(FIRST_WORDS)
-
-    @property
-    def events(self) -> int:
-        """Number of events read so far."""
-        return self._events
+        return self._lines == 0 and self._rest.startswith(b'{"seq":0,')
 
     def poll(self) -> list[AnyEvent]:
-        """Read the events written since the last call.
+        """Read the events written since the last call, of at most `READ_AT_ONCE` bytes (`behind` says if more wait).
 
         Raises:
-            DataError: The file is missing, not a run file, from a newer version, or damaged; names file and line.
+            DataError: The file is missing, not a run file, from another version, or damaged; names file and line.
         """
-        lines = (self._rest + self._read()).split(b"\n")
+        data = self._read()
+        self.behind = len(data) == READ_AT_ONCE
+        lines = (self._rest + data).split(b"\n")
         self._rest = lines.pop()
-        events = []
-        for line in lines:
-            self._lines += 1
-            self.complete += len(line) + 1
-            event = self._decode(line)
-            if event is not None:
-                events.append(event)
-                self._events += 1
+        events = [self._decode(line) for line in lines]
+        if len(self._rest) > LONGEST_RECORD:
+            raise DataError(f"{self.path}, line {self._lines + 1} is longer than any record of a run")
         return events
+
+    def read_all(self) -> Iterator[AnyEvent]:
+        """Read on to the present end of the file, a part at a time; errors as in `poll`."""
+        yield from self.poll()
+        while self.behind:
+            yield from self.poll()
 
     def _read(self) -> bytes:
         try:
             if self.path.suffix == ".gz":
-                if self._lines:
-                    return b""
-                with gzip.open(self.path) as packed:
-                    return packed.read()
-            with self.path.open("rb") as file:
-                file.seek(self.complete + len(self._rest))
-                return file.read()
-        except (EOFError, gzip.BadGzipFile) as error:
+                self._packed = self._packed or open_regular(self.path)
+                return self._packed.read(READ_AT_ONCE)
+            with open_regular(self.path) as file:
+                start = self.complete + len(self._rest)
+                if os.fstat(file.fileno()).st_size < start:
+                    raise DataError(f"{self.path} became shorter while it was read")
+                file.seek(start)
+                return file.read(READ_AT_ONCE)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise DataError(f"{self.path}: not a complete gzip file ({error})") from None
         except OSError as error:
             raise DataError(f"{self.path}: cannot be read ({error.strerror or error})") from None
 
-    def _decode(self, line: bytes) -> AnyEvent | None:
+    def _decode(self, line: bytes) -> AnyEvent:
+        self._lines += 1
         where = f"{self.path}, line {self._lines}"
         try:
             event = self.codec.decode(line)
         except DataError as error:
-            if self._events or error.remedy:
+            if self.events or error.remedy:
                 raise DataError(f"{where}: {error.cause}", error.remedy) from None
             raise DataError(f"{where}: not a run file of agentrm-tui: {error.cause}") from None
-        if self._events == 0 and not isinstance(event, RunStarted):
-            raise DataError(f"{where}: not a run file of agentrm-tui: it does not begin with run_started")
+        if (self.events == 0) != isinstance(event, RunStarted):
+            what = "it does not begin with run_started" if self.events == 0 else "a run starts once"
+            raise DataError(f"{where}: not a run file of agentrm-tui: {what}")
+        self.complete += len(line) + 1
+        self.events += 1
         return event
 
 
 class RunWriter:
     """Appends events to a run file; each is in the operating system's hands before `append` returns.
 
-    A file that exists is gone on with: its torn last line is cut away. Only one writer at a time has a file.
+    A file that exists is gone on with: its torn last line is cut away. Only one writer at a time has a file. Run files
+    hold prompts: nobody but their owner may read those that are made here.
 
     Raises:
         DataError: The file exists and is not a run file, cannot be written, or another process writes to it.
@@ -115,17 +145,18 @@ class RunWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if path.suffix == ".gz":
+            raise DataError(f"{path}: a compressed run cannot be resumed", "Unpack it with gunzip first.")
+        create_private(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            reader = RunReader(path)
-            if path.suffix == ".gz":
-                raise DataError(f"{path}: a compressed run cannot be gone on with", "Unpack it with gunzip first.")
-            self._file = path.open("r+b" if path.exists() else "xb", buffering=0)
+            self._file = path.open("r+b", buffering=0)
         except OSError as error:
             raise DataError(f"{path}: cannot be written ({error.strerror or error})") from None
         try:
             flock(self._file, LOCK_EX | LOCK_NB)
-            reader.poll()
+            reader = RunReader(path)
+            for _ in reader.read_all():
+                pass
             self._codec, self._number = reader.codec, reader.events
             self._file.truncate(reader.complete)
             self._file.seek(reader.complete)
@@ -145,46 +176,90 @@ class RunWriter:
         return self._number
 
     def append(self, event: AnyEvent) -> int:
-        """Write one event and return its number in the file (0-based)."""
-        lines = memoryview(self._codec.encode(event))
+        """Write one event and return its number in the file (0-based).
+
+        Raises:
+            DataError: The disk is full, or the file was removed meanwhile.
+        """
         try:
+            lines = memoryview(self._codec.encode(event))
             while lines:
                 lines = lines[self._file.write(lines) or 0 :]
+            removed = os.fstat(self._file.fileno()).st_nlink == 0
+        except UnicodeEncodeError:
+            raise DataError(f"{self.path}: a text of this run cannot be written as UTF-8") from None
         except OSError as error:
             raise DataError(f"{self.path}: cannot be written ({error.strerror or error})") from None
+        if removed:
+            raise DataError(f"{self.path} was removed while the run was written to it", "Start the run again.")
         self._number += 1
         return self._number - 1
 
     def close(self) -> None:
-        """Close the file; it can be gone on with by a new writer. A file without any event is taken away."""
+        """Close the file; it can be resumed by a new writer. A file without any event is taken away."""
         self._file.close()
         if self._number == 0:
             self.path.unlink(missing_ok=True)
 
 
-def read_run(path: Path) -> tuple[list[AnyEvent], str]:
-    """Read a whole run file; the notice says whether its last line was torn.
+def create_private(path: Path) -> None:
+    """Make sure that a file exists, and that a new one, and a new folder, are their owner's alone.
+
+    Raises:
+        DataError: It cannot be made, or is no ordinary file.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from None
+    if not path.is_file():
+        raise DataError(f"{path} is no ordinary file")
+
+
+def compress_run(path: Path) -> Path:
+    """Gzip a finished run file in its place: `NAME.jsonl` becomes `NAME.jsonl.gz`.
+
+    Raises:
+        DataError: It cannot be written; the plain file is still there then.
+    """
+    packed, partial = path.with_name(f"{path.name}.gz"), path.with_name(f".{path.name}.gz.part")
+    try:
+        create_private(partial)
+        with open_regular(path) as plain, gzip.open(partial, "wb") as out:
+            shutil.copyfileobj(plain, out)
+        partial.replace(packed)
+        path.unlink()
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise DataError(f"{packed}: cannot be written ({error.strerror or error})") from None
+    return packed
+
+
+def read_events(path: Path) -> Iterator[AnyEvent]:
+    """The events of a run file, read a part at a time.
 
     Raises:
         DataError: See `RunReader.poll`; also for a file without any event.
     """
     reader = RunReader(path)
-    events = reader.poll()
-    if not events:
+    yield from reader.read_all()
+    if not reader.events:
         ours = reader.begins_like_a_run
         what = "a run file that is cut off in its first line" if ours else "not a run file of agentrm-tui"
         raise DataError(f"{path}: {what}: it holds no event")
-    return events, reader.notice
 
 
 def load_state(path: Path) -> RunState:
     """Read a run file and reduce it to the state it ended in.
 
     Raises:
-        DataError: See `read_run`; also when events do not fit together.
+        DataError: See `read_events`; also when events do not fit together.
     """
     state = RunState()
-    for event in read_run(path)[0]:
+    for event in read_events(path):
         try:
             apply(state, event)
         except DataError as error:
@@ -206,65 +281,9 @@ def new_run_path(plan: RunPlan) -> Path:
     """A name that is free in the runs folder: time, environment and algorithm."""
     time = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     environment = re.sub(r"[^\w-]", "-", plan.environment)[:40]
-    stem = f"{time}-{environment}-{plan.search.algorithm}"
+    stem = f"{time}-{environment}-{plan.search.name}"
     folder = runs_folder()
     path, count = folder / f"{stem}.jsonl", 2
-    while path.exists():
+    while path.exists() or path.with_name(f"{path.name}.gz").exists():
         path, count = folder / f"{stem}-{count}.jsonl", count + 1
     return path
-
-
-class RunSummary(NamedTuple):
-    """One line of the list of runs.
-
-    Attributes:
-        finished: The last event, where the run ended; None for a run that was killed or still goes on.
-        problem: Why the file cannot be read; empty when it can.
-        changed: When the file was last written, UTC.
-    """
-
-    path: Path
-    started: RunStarted | None
-    finished: RunFinished | None
-    problem: str
-    changed: datetime
-    size_bytes: int
-
-
-def list_runs(folder: Path | None = None) -> list[RunSummary]:
-    """List the run files of a folder, newest first, reading only the first and the last line of each."""
-    place = folder or runs_folder()
-    files = [*place.glob("*.jsonl"), *place.glob("*.jsonl.gz")] if place.is_dir() else []
-    return sorted((_summary(file) for file in files), key=lambda run: (run.changed, run.path.name), reverse=True)
-
-
-def _summary(path: Path) -> RunSummary:
-    status = path.stat()
-    changed = datetime.fromtimestamp(status.st_mtime, UTC)
-    try:
-        first, last = _ends(path)
-        started = Codec().decode(first)
-        if not isinstance(started, RunStarted):
-            raise DataError("not a run file of agentrm-tui")
-        finished = Codec().decode(last) if b'"type":"run_finished"' in last else None
-    except DataError as error:
-        return RunSummary(path, None, None, str(error), changed, status.st_size)
-    return RunSummary(
-        path, started, finished if isinstance(finished, RunFinished) else None, "", changed, status.st_size
-    )
-
-
-def _ends(path: Path) -> tuple[bytes, bytes]:
-    """The first and the last complete line."""
-    try:
-        if path.suffix == ".gz":
-            with gzip.open(path) as packed:
-                lines = packed.read().split(b"\n")
-            return lines[0], lines[-2] if len(lines) > 1 else b""
-        with path.open("rb") as file:
-            first = file.readline()
-            file.seek(max(0, path.stat().st_size - _TAIL))
-            tail = file.read().split(b"\n")
-        return first, tail[-2] if len(tail) > 1 else b""
-    except (OSError, EOFError) as error:
-        raise DataError(f"cannot be read ({error})") from None

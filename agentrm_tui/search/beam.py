@@ -9,20 +9,47 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
+from agentrm_tui.search.algorithm import Algorithm, Grid
 from agentrm_tui.search.asking import Asking, act, propose, prune, score, value
 from agentrm_tui.search.requests import Choose, Search
-from agentrm_tui.search.settings import SearchSettings
 from agentrm_tui.search.tree import ROOT, NodeId, Tree
 
 
-def beam(settings: SearchSettings, tree: Tree) -> Search:
+class Beam(Algorithm, frozen=True, kw_only=True, tag="beam"):
+    """Step-level beam search.
+
+    Attributes:
+        beam: W1xW2: beams kept x actions sampled from each (paper: 5x5).
+    """
+
+    summary: ClassVar[str] = "the best few paths so far, scored before every action"
+
+    beam: Grid = (5, 5)
+
+    @property
+    def words(self) -> str:
+        """For example `beam 5x5`."""
+        return f"beam {self.beam[0]}x{self.beam[1]}"
+
+    @property
+    def samples(self) -> int:
+        """The first round samples for all beams from the root."""
+        return self.beam[0] * self.beam[1]
+
+    def start(self, tree: Tree) -> Search:
+        """Begin."""
+        return beam(self, tree)
+
+
+def beam(settings: Beam, tree: Tree) -> Search:
     """Run until W1 beams have finished or no beam is left to go on from; then choose the best of them."""
-    width = settings.beam_width
+    width, samples = settings.beam
     running, finished = [ROOT], list[NodeId]()
     while running and len(finished) < width:
         first_round = running == [ROOT]
-        counts = [settings.beam_samples * (width if first_round else 1)] * len(running)
+        counts = [samples * (width if first_round else 1)] * len(running)
         children = yield from propose(tree, running, counts)
         candidates = [child.node for siblings in children for child in siblings]
         if not candidates:

@@ -8,14 +8,58 @@ aggregations over its steps are options.
 from __future__ import annotations
 
 from statistics import fmean
+from typing import ClassVar, Self
 
+import msgspec
+
+from agentrm_tui.search.algorithm import Aggregate, Algorithm, Count, RewardFacts
 from agentrm_tui.search.asking import Asking, act, propose, score, value
 from agentrm_tui.search.requests import Choose, Search
-from agentrm_tui.search.settings import SearchSettings
 from agentrm_tui.search.tree import ROOT, NodeId, Tree
 
 
-def best_of_n(settings: SearchSettings, tree: Tree) -> Search:
+class BestOfN(Algorithm, frozen=True, kw_only=True, tag="best-of-n"):
+    """N whole trajectories, of which the reward model picks one.
+
+    Attributes:
+        n: Trajectories at most (paper: 5).
+        aggregate: How the rewards of a trajectory's steps become its value.
+    """
+
+    summary: ClassVar[str] = "N whole trajectories, of which the reward model picks one"
+
+    n: Count = 5
+    aggregate: Aggregate = "last"
+
+    @property
+    def words(self) -> str:
+        """For example `best of 5`."""
+        return f"best of {self.n}"
+
+    @property
+    def needs_reward(self) -> bool:
+        """One trajectory needs no choice."""
+        return self.n > 1
+
+    @property
+    def samples(self) -> int:
+        """All trajectories begin at the root."""
+        return self.n
+
+    def with_reward(self, reward: RewardFacts) -> Self:
+        """A reward of whole trajectories is that of the last step; the rewards of its beginnings are no parts of it."""
+        return msgspec.structs.replace(self, aggregate="last") if reward.unit == "trajectory" else self
+
+    def judges_steps(self) -> str:
+        """Every aggregation but `last` reads the rewards of all steps."""
+        return "" if self.aggregate == "last" else "--aggregate"
+
+    def start(self, tree: Tree) -> Search:
+        """Begin."""
+        return best_of_n(self, tree)
+
+
+def best_of_n(settings: BestOfN, tree: Tree) -> Search:
     """Sample N trajectories, score their ends (or all their steps), choose the best; the first one on ties."""
     ends = yield from grow(tree, settings.n)
     if len(ends) > 1:
@@ -37,7 +81,7 @@ def grow(tree: Tree, n: int) -> Asking[list[NodeId]]:
     return ends
 
 
-def worth(settings: SearchSettings, tree: Tree, end: NodeId) -> float:
+def worth(settings: BestOfN, tree: Tree, end: NodeId) -> float:
     """The value of a trajectory: its steps' rewards under the aggregation of the settings."""
     if settings.aggregate == "last":
         return value(tree[end])

@@ -16,14 +16,66 @@ Source: AgentRM, exploration (UCB = Q + c·sqrt(ln N_parent / N)); k, depth and 
 from __future__ import annotations
 
 import math
+from typing import ClassVar, Literal
 
+from agentrm_tui.search.algorithm import Algorithm, Count, CountOrNone, NotNegative, Share
 from agentrm_tui.search.asking import Asking, Sampled, act, propose, score, value
 from agentrm_tui.search.requests import Backpropagate, Choose, Search
-from agentrm_tui.search.settings import SearchSettings
 from agentrm_tui.search.tree import ROOT, Node, NodeId, Tree
 
 
-def exploring_mcts(settings: SearchSettings, tree: Tree) -> Search:
+class MCTS(Algorithm, frozen=True, kw_only=True, tag="mcts"):
+    """Monte-Carlo tree search.
+
+    Attributes:
+        iterations: Iterations at most, of each step of play (paper: 40).
+        branching: k, actions sampled at each expansion.
+        simulations: Rollouts of each expanded node (paper: 1).
+        exploration: c of UCB (paper's worked example: 0.5).
+        depth: Deepest node that is expanded; 0 is no limit but the episode's.
+        discount: Factor of a backed-up return for each step.
+        leaf: What values a leaf; rollout reads outcomes (exploring, training tasks only), reward does not.
+        share_states: Nodes of equal environment state and steps left share their statistics.
+    """
+
+    summary: ClassVar[str] = "Monte-Carlo tree search: visits go where returns or rewards are high"
+    compares_requests: ClassVar[bool] = True
+
+    iterations: Count = 40
+    branching: Count = 5
+    simulations: Count = 1
+    exploration: NotNegative = 0.5
+    depth: CountOrNone = 0
+    discount: Share = 1.0
+    leaf: Literal["rollout", "reward"] = "reward"
+    share_states: bool = False
+
+    @property
+    def words(self) -> str:
+        """For example `mcts 40x5`: iterations x branching."""
+        return f"mcts {self.iterations}x{self.branching}" + (", exploring" if self.leaf == "rollout" else "")
+
+    @property
+    def needs_reward(self) -> bool:
+        """Exploring reads outcomes instead."""
+        return self.leaf == "reward"
+
+    @property
+    def samples(self) -> int:
+        """An expansion's actions, or the rollouts from a leaf."""
+        return max(self.branching, self.simulations if self.leaf == "rollout" else 1)
+
+    @property
+    def merges_states(self) -> bool:
+        """Where it is asked for."""
+        return self.share_states
+
+    def start(self, tree: Tree) -> Search:
+        """Begin."""
+        return exploring_mcts(self, tree) if self.leaf == "rollout" else playing_mcts(self, tree)
+
+
+def exploring_mcts(settings: MCTS, tree: Tree) -> Search:
     """Run the iterations, then choose the end of the most visited path."""
     searcher = _Searcher(settings, tree)
     for _ in range(settings.iterations):
@@ -39,7 +91,7 @@ def exploring_mcts(settings: SearchSettings, tree: Tree) -> Search:
         yield Choose(node, final=True)
 
 
-def playing_mcts(settings: SearchSettings, tree: Tree) -> Search:
+def playing_mcts(settings: MCTS, tree: Tree) -> Search:
     """Search, play the most visited action, and go on from there with what was learned, until the episode is done."""
     searcher = _Searcher(settings, tree)
     node = ROOT
@@ -58,7 +110,7 @@ def playing_mcts(settings: SearchSettings, tree: Tree) -> Search:
 class _Searcher:
     """Selection, expansion and backing up over one tree."""
 
-    def __init__(self, settings: SearchSettings, tree: Tree) -> None:
+    def __init__(self, settings: MCTS, tree: Tree) -> None:
         self._settings = settings
         self._tree = tree
         self._expanded: dict[NodeId, None] = {}

@@ -136,10 +136,8 @@ class AgentRMApp(App[int]):
     async def _restart(self, screen: EpisodeScreen) -> None:
         """Start an engine that goes on with the file of a screen, and show the file anew."""
         old = screen.session
-        from agentrm_tui.runs.opening import plan_of
-
         run = old.feed.state.run
-        plan = old.plan or (plan_of(run) if run is not None else None)
+        plan = old.plan or (run.plan if run is not None else None)
         if plan is None:
             self.notify("The run never started: nothing can be gone on with.", severity="warning")
             return

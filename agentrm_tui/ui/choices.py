@@ -9,8 +9,10 @@ import msgspec
 
 from agentrm_models.bundled import bundled_models
 from agentrm_models.errors import UsageError
+from agentrm_tui.environments.task_choice import seeded_ids
 from agentrm_tui.runs.plan import RunPlan
-from agentrm_tui.search.settings import Algorithm, SearchSettings
+from agentrm_tui.runs.search_fields import fields_of, settings_of
+from agentrm_tui.search.registry import ALGORITHMS, SearchSettings
 from agentrm_tui.settings import family_of, suggest
 from agentrm_tui.ui.catalog import Offer
 
@@ -23,7 +25,7 @@ class Choices(msgspec.Struct, frozen=True):
 
     Attributes:
         seed: Seed of the first task; the next tasks take the next seeds.
-        numbers: The two numbers of the search: beams and samples, N, or iterations and branching.
+        search: What was typed for the settings of each algorithm, by name.
     """
 
     environment: str = ""
@@ -32,31 +34,23 @@ class Choices(msgspec.Struct, frozen=True):
     episodes: int = 1
     policy: str = ""
     reward: str = ""
-    algorithm: Algorithm = "beam"
-    first_number: int = 5
-    second_number: int = 5
+    algorithm: str = "beam"
+    search: dict[str, dict[str, str]] = {}
     temperature: float = 0.7
     theme: str = ""
 
 
-NUMBER_NAMES: dict[Algorithm, tuple[str, str]] = {
-    "greedy": ("", ""),
-    "best-of-n": ("Trajectories", ""),
-    "beam": ("Beams", "Samples each"),
-    "mcts": ("Iterations", "Branching"),
-}
-USUAL_NUMBERS: dict[Algorithm, tuple[int, int]] = {
-    "greedy": (1, 1),
-    "best-of-n": (5, 1),
-    "beam": (5, 5),
-    "mcts": (40, 5),
-}
+def typed_settings(choices: Choices, algorithm: str) -> dict[str, str]:
+    """The settings of an algorithm as they stand in the form: what was typed last, else the defaults."""
+    typed = choices.search.get(algorithm, {})
+    return {field.name: typed.get(field.name, field.write(field.default)) for field in fields_of(algorithm)}
 
 
 def load_choices(memory: Path) -> Choices:
     """The last choice; defaults where there is none or it cannot be read."""
     with suppress(OSError, msgspec.DecodeError, msgspec.ValidationError):
-        return msgspec.json.decode(memory.read_bytes(), type=Choices)
+        choices = msgspec.json.decode(memory.read_bytes(), type=Choices)
+        return choices if choices.algorithm in ALGORITHMS else Choices()
     return Choices()
 
 
@@ -109,8 +103,7 @@ def task_ids(choices: Choices, offer: Offer) -> tuple[str, ...]:
     if choices.level != MIX and choices.level not in offer.levels:
         raise UsageError(f"{choices.environment} has no level {choices.level!r}")
     levels = offer.mix if choices.level == MIX else (choices.level,)
-    seeds = range(choices.seed, choices.seed + choices.episodes)
-    return tuple(f"{levels[seed % len(levels)]}:{seed}" for seed in seeds)
+    return seeded_ids(levels, choices.seed, choices.episodes)
 
 
 def plan_from(choices: Choices, offer: Offer) -> RunPlan:
@@ -121,28 +114,27 @@ def plan_from(choices: Choices, offer: Offer) -> RunPlan:
     """
     if not choices.policy:
         raise UsageError("no policy is chosen")
-    if choices.algorithm != "greedy" and not choices.reward:
-        raise UsageError(f"{choices.algorithm} needs a reward model")
+    search = search_settings(choices)
+    if search.needs_reward and not choices.reward:
+        raise UsageError(f"{search.name} needs a reward model")
     return RunPlan(
         environment=choices.environment,
         tasks=task_ids(choices, offer),
         policy=choices.policy,
         reward=choices.reward,
-        search=search_settings(choices),
+        search=search,
         temperature=choices.temperature,
         max_tokens=64,
     )
 
 
 def search_settings(choices: Choices) -> SearchSettings:
-    """The search with its numbers."""
-    first, second = choices.first_number, choices.second_number
-    match choices.algorithm:
-        case "best-of-n":
-            return SearchSettings(algorithm="best-of-n", n=first)
-        case "beam":
-            return SearchSettings(algorithm="beam", beam_width=first, beam_samples=second)
-        case "mcts":
-            return SearchSettings(algorithm="mcts", iterations=first, branching=second)
-        case "greedy":
-            return SearchSettings(algorithm="greedy")
+    """The search with its settings.
+
+    Raises:
+        UsageError: Something that was typed is not what the setting takes.
+    """
+    typed = typed_settings(choices, choices.algorithm)
+    return settings_of(
+        choices.algorithm, {field.name: field.read(typed[field.name]) for field in fields_of(choices.algorithm)}
+    )

@@ -11,8 +11,8 @@ from agentrm_tui.ui.views import cut_words
 def event_words(event: ev.AnyEvent, episode: EpisodeState | None) -> str:
     """One line about an event; the episode, as it stands after it, gives names to nodes."""
     match event:
-        case ev.RunStarted(environment=name):
-            return f"a run of {one_line(name, 60)} starts"
+        case ev.RunStarted(plan=plan):
+            return f"a run of {one_line(plan.environment, 60)} starts"
         case ev.ModelLoading(what=what, name=name, milliseconds=milliseconds):
             took = f" loaded in {duration(milliseconds / 1000)}" if milliseconds else " is being loaded"
             return f"{what} {one_line(name, 60)}{took}"
@@ -51,8 +51,6 @@ def _search_words(event: ev.AnyEvent, episode: EpisodeState | None) -> str:
         case ev.Backpropagated(path=path, values=values):
             value = f" {number(values[-1])}" if values else ""
             return f"return{value} backed up over {_count(len(path), 'node')}"
-        case ev.RolledOut(outcome=outcome, steps=steps):
-            return f"a rollout ended after {_count(steps, 'step')} with score {number(outcome)}"
         case ev.EpisodeFinished(outcome=outcome, steps=steps):
             return f"the episode ends after {_count(steps, 'step')} with score {number(outcome)}"
         case _:

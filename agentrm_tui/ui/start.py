@@ -10,6 +10,8 @@ import gc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agentrm_models.errors import DataError
+
 if TYPE_CHECKING:
     from agentrm_tui.runs.plan import RunPlan
 
@@ -30,13 +32,12 @@ def run_app(
     """
     gc.disable()
     try:
-        from agentrm_tui.runs.store import RunReader, read_run
+        from agentrm_tui.runs.store import RunReader
         from agentrm_tui.ui.app import AgentRMApp, real_surroundings
 
-        if replay is not None:
-            read_run(replay)
-        if attach is not None:
-            RunReader(attach).poll()
+        for path in filter(None, (replay, attach)):
+            if not RunReader(path).poll() and path is replay:
+                raise DataError(f"{path}: not a run file of agentrm-tui: it holds no event")
         app = AgentRMApp(
             real_surroundings(),
             plan=plan,

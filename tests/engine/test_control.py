@@ -26,8 +26,8 @@ from agentrm_tui.runs.batch import run_plan
 from agentrm_tui.runs.control import CallAbandoned, ForkAt, KeepNode, Pending, PlayMove, RewindTo
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.state import RunState
+from agentrm_tui.search.greedy import Greedy
 from agentrm_tui.search.requests import Act, Backpropagate, Choose, Propose, Prune, Request, Score
-from agentrm_tui.search.settings import SearchSettings
 
 PROPOSE = Propose(("0",), (2,))
 ACT = Act(("0.0",))
@@ -258,7 +258,7 @@ class FakePolicy:
 def drive(person: FakePerson, paused: bool = False) -> tuple[RunState | None, list[ev.AnyEvent]]:
     """A real run under the control; None where it was stopped."""
     events: list[ev.AnyEvent] = []
-    plan = RunPlan(environment="maze", tasks=("maze-4:3",), policy="fake", search=SearchSettings(algorithm="greedy"))
+    plan = RunPlan(environment="maze", tasks=("maze-4:3",), policy="fake", search=Greedy())
     try:
         state = run_plan(
             plan, policy=FakePolicy(), reward=RandomReward(), emit=events.append, control=controlled(person, paused)

@@ -18,9 +18,9 @@ from agentrm_tui.engine.wire import (
     encode_line,
 )
 from agentrm_tui.runs.plan import RunPlan
-from agentrm_tui.search.settings import SearchSettings
+from agentrm_tui.search.mcts import MCTS
 
-PLAN = RunPlan(environment="maze", tasks=("maze-4:1",), policy="scripted", search=SearchSettings(algorithm="mcts"))
+PLAN = RunPlan(environment="maze", tasks=("maze-4:1",), policy="scripted", search=MCTS())
 
 
 @pytest.mark.parametrize(

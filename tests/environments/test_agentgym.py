@@ -19,7 +19,7 @@ from agentrm_tui.environments.registry import make_environment
 from agentrm_tui.runs import events as ev
 from agentrm_tui.runs.batch import run_plan
 from agentrm_tui.runs.plan import RunPlan
-from agentrm_tui.search.settings import SearchSettings
+from agentrm_tui.search.beam import Beam
 
 Answer = tuple[int, Any]
 Handler = Callable[[str, str, dict[str, Any]], Answer]
@@ -391,7 +391,7 @@ def test_the_runner_plays_it_by_name_and_replays_prefixes() -> None:
             tasks=("session:0", "session:2"),
             policy="scripted",
             reward="random",
-            search=SearchSettings(algorithm="beam", beam_width=2, beam_samples=3),
+            search=Beam(beam=(2, 3)),
             max_steps=5,
             parallel=2,
         )

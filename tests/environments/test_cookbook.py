@@ -21,8 +21,8 @@ from agentrm_tui.environments.remote import Options
 from agentrm_tui.runs import events as ev
 from agentrm_tui.runs.batch import run_plan
 from agentrm_tui.runs.plan import RunPlan
+from agentrm_tui.runs.search_fields import settings_of
 from agentrm_tui.runs.store import load_state
-from agentrm_tui.search.settings import SearchSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "environments.md"
 LONGEST = 60
@@ -76,7 +76,7 @@ def test_the_runner_plays_it(jugs: ModuleType, algorithm: str) -> None:
         tasks=("small:3", "large:6"),
         policy="expert" if algorithm == "greedy" else "scripted",
         reward="random",
-        search=SearchSettings(algorithm=algorithm, beam_width=2, beam_samples=3),
+        search=settings_of(algorithm, {"beam": (2, 3)}),
     )
     seen: list[ev.AnyEvent] = []
     state = run_plan(

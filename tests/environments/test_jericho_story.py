@@ -174,7 +174,7 @@ def test_the_command_line_takes_a_story(
     assert run_command(["run", "jericho", "--story", "cellar.z5", *typed]) == 0
     state = load_state(out)
     assert state.run is not None and state.finished is not None
-    assert state.run.environment == f"jericho:{stories}/cellar.z5", "it can be gone on with from any folder"
+    assert state.run.plan.environment == f"jericho:{stories}/cellar.z5", "it can be gone on with from any folder"
     assert run_command(["list", "tasks", "jericho", "--story", "cellar.z3"]) == 0
     assert "story:9000000" in capsys.readouterr().out
 

@@ -26,7 +26,7 @@ from agentrm_tui.environments.registry import make_environment
 from agentrm_tui.runs import events as ev
 from agentrm_tui.runs.batch import run_plan
 from agentrm_tui.runs.plan import RunPlan
-from agentrm_tui.search.settings import SearchSettings
+from agentrm_tui.search.beam import Beam
 
 SCHEMA = {
     "action": {
@@ -428,7 +428,7 @@ def beam_run(url: str) -> tuple[Any, list[ev.AnyEvent]]:
         tasks=("episode:0",),
         policy="walker",
         reward="random",
-        search=SearchSettings(algorithm="beam", beam_width=2, beam_samples=3),
+        search=Beam(beam=(2, 3)),
         max_steps=4,
     )
     seen: list[ev.AnyEvent] = []

@@ -540,12 +540,12 @@ def test_the_command_line_takes_files(
     assert run_command(["run", "pddl", *files, *free]) == 0
     state = load_state(runs / "a.jsonl")
     assert state.run is not None and state.finished is not None
-    assert state.run.environment == f"pddl:{folder}/blocks.pddl"
+    assert state.run.plan.environment == f"pddl:{folder}/blocks.pddl"
     assert state.finished.scores == (1.0, 1.0)
     # What the run file says is enough to play it again, from any other folder.
     monkeypatch.chdir(runs)
-    again = make_environment(state.run.environment)
-    assert again.task(state.run.tasks[0]).id == state.run.tasks[0]
+    again = make_environment(state.run.plan.environment)
+    assert again.task(state.run.plan.tasks[0]).id == state.run.plan.tasks[0]
     capsys.readouterr()
 
 

@@ -14,8 +14,8 @@ from agentrm_tui.environments.base import Cell, EnvironmentTraits, Picture, Step
 from agentrm_tui.environments.declared import BaseEnvironment
 from agentrm_tui.runs.events import AnyEvent
 from agentrm_tui.runs.plan import RunPlan
+from agentrm_tui.runs.search_fields import flags, settings_of
 from agentrm_tui.runs.state import RunState, apply
-from agentrm_tui.search.settings import SearchSettings
 
 LETTERS = ("a", "b", "c")
 WORD_LENGTH = 4
@@ -200,13 +200,13 @@ class FakeRecorder:
 
 
 def fake_plan(algorithm: str = "greedy", tasks: int = 1, first: int = 0, **changes: Any) -> RunPlan:
-    fields = {field: changes.pop(field) for field in list(changes) if field in SearchSettings.__struct_fields__}
+    fields = {field: changes.pop(field) for field in list(changes) if field in flags()}
     return RunPlan(
         environment="fake",
         tasks=tuple(f"word:{first + i}" for i in range(tasks)),
         policy="fake-policy",
         reward="fake-reward",
-        search=SearchSettings(algorithm=algorithm, **fields),  # type: ignore[arg-type]
+        search=settings_of(algorithm, fields),
         **changes,
     )
 
@@ -218,7 +218,7 @@ def make_fake(name: str) -> FakeEnvironment:
 SETTINGS = {
     "greedy": {},
     "best-of-n": {"n": 4},
-    "beam": {"beam_width": 2, "beam_samples": 3},
+    "beam": {"beam": (2, 3)},
     "mcts": {"iterations": 6, "branching": 3},
 }
 EXPLORING = {"algorithm": "mcts", "iterations": 12, "branching": 3, "leaf": "rollout", "simulations": 2}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from fake_world import fake_plan
 
 from agentrm_models.errors import DataError
 from agentrm_models.usage import Usage
@@ -17,7 +18,7 @@ def proposed(*nodes: str, asked: str = "0", phase: ev.Phase = "search", samples:
 
 def reduce(*events: ev.AnyEvent) -> RunState:
     state = RunState()
-    for event in (ev.RunStarted(), START, *events):
+    for event in (ev.RunStarted(plan=fake_plan()), START, *events):
         apply(state, event)
     return state
 

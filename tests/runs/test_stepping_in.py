@@ -27,10 +27,9 @@ from agentrm_tui.runs.control import (
     RewindTo,
     RunFreely,
 )
-from agentrm_tui.runs.opening import plan_of
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.state import EpisodeState, RunState, apply
-from agentrm_tui.runs.store import RunWriter, load_state, read_run
+from agentrm_tui.runs.store import RunWriter, load_state, read_events
 from agentrm_tui.search.requests import Act, Propose, Prune, Request
 
 
@@ -346,7 +345,7 @@ def resume(path: Path) -> RunState:
     assert state.run is not None
     try:
         return run_plan(
-            plan_of(state.run),
+            state.run.plan,
             policy=FakePolicy(),
             reward=FakeReward(),
             emit=writer.append,
@@ -375,7 +374,7 @@ def test_a_run_killed_at_any_event_goes_on_to_the_same_end(
             writer.append(event)
         writer.close()
         state = resume(path)
-        found = without_times(read_run(path)[0])
+        found = without_times(list(read_events(path)))
         for raw in found:
             raw.pop("ledger", None), raw.pop("env_steps", None)
         assert found == wanted, f"cut after {cut} events"
@@ -404,7 +403,7 @@ def test_replaying_a_steered_run_gives_the_live_state_event_by_event(tmp_path: P
     path = tmp_path / "run.jsonl"
     events = run_with_person(path, BEAM)
     live, replayed = RunState(), RunState()
-    for event, read in zip(events, read_run(path)[0], strict=True):
+    for event, read in zip(events, list(read_events(path)), strict=True):
         assert repr(apply(live, event)) == repr(apply(replayed, read))
 
 
@@ -433,7 +432,7 @@ def test_a_stopped_run_goes_on_and_its_last_event_is_the_last_line(tmp_path: Pat
     run_plan(plan, policy=FakePolicy(), reward=FakeReward(), emit=free, environments=make_fake)
     assert state.finished and free.state.finished
     assert state.finished.scores == free.state.finished.scores
-    assert isinstance(read_run(path)[0][-1], ev.RunFinished)
+    assert isinstance(list(read_events(path))[-1], ev.RunFinished)
 
 
 def test_a_run_of_another_search_cannot_be_gone_on_with(tmp_path: Path) -> None:
@@ -442,14 +441,16 @@ def test_a_run_of_another_search_cannot_be_gone_on_with(tmp_path: Path) -> None:
     events = recorder.events[:12]
     first = events[0]
     assert isinstance(first, ev.RunStarted)
-    other = msgspec.structs.replace(first, search=fake_plan("best-of-n").search)
+    other = msgspec.structs.replace(
+        first, plan=msgspec.structs.replace(first.plan, search=fake_plan("best-of-n").search)
+    )
     state = RunState()
     for event in (other, *events[1:]):
         apply(state, event)
     written: list[ev.AnyEvent] = []
     with pytest.raises(DataError, match="does not answer what the search asks for"):
         run_plan(
-            plan_of(other),
+            other.plan,
             policy=FakePolicy(),
             reward=FakeReward(),
             emit=written.append,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from agentrm_tui.search.algorithms import make_search
+from agentrm_tui.search.registry import SearchSettings
 from agentrm_tui.search.requests import (
     Act,
     Answer,
@@ -15,7 +15,6 @@ from agentrm_tui.search.requests import (
     Request,
     Score,
 )
-from agentrm_tui.search.settings import SearchSettings
 from agentrm_tui.search.tree import ROOT, Node, NodeId, Tree
 
 
@@ -37,7 +36,7 @@ class FakeWorld:
     drawn: dict[str, int] = field(default_factory=dict)
 
     def run(self, settings: SearchSettings, limit: int = 10_000) -> list[Request]:
-        search = make_search(settings, self.tree)
+        search = settings.start(self.tree)
         request = next(search, None)
         while request is not None and len(self.log) < limit:
             self.log.append(request)

@@ -7,10 +7,10 @@ from hand_trees import FakeWorld
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentrm_tui.search.beam import Beam
 from agentrm_tui.search.requests import Act, Prune, Score
-from agentrm_tui.search.settings import SearchSettings
 
-TWO_BY_TWO = SearchSettings(algorithm="beam", beam_width=2, beam_samples=2)
+TWO_BY_TWO = Beam(beam=(2, 2))
 
 
 def test_a_beam_worked_out_by_hand() -> None:
@@ -85,7 +85,7 @@ def test_never_more_than_w1_beams_are_kept(width: int, samples: int, rewards: di
         paths += [path + letter for path in paths for letter in "abc" if len(path) < 4]
     longest = tuple(path for path in paths if len(path) == 4)
     world = FakeWorld(dict.fromkeys(paths, "abc"), rewards, done=(*sorted(done), *longest))
-    log = world.run(SearchSettings(algorithm="beam", beam_width=width, beam_samples=samples))
+    log = world.run(Beam(beam=(width, samples)))
     kept: set[str] = set()
     for before, after in pairwise(log):
         if isinstance(before, Score):

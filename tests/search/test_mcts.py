@@ -8,14 +8,13 @@ from hand_trees import FakeWorld
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentrm_tui.search.mcts import _Searcher
+from agentrm_tui.search.mcts import MCTS, _Searcher
 from agentrm_tui.search.requests import Choose, Propose
-from agentrm_tui.search.settings import SearchSettings
 from agentrm_tui.search.tree import ROOT, Node, Tree
 
 
-def settings(**changes: Any) -> SearchSettings:
-    return SearchSettings(**{"algorithm": "mcts", "branching": 2, "iterations": 4, **changes})
+def settings(**changes: Any) -> MCTS:
+    return MCTS(**{"branching": 2, "iterations": 4, **changes})
 
 
 def test_ucb_is_the_papers() -> None:

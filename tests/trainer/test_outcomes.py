@@ -9,6 +9,7 @@ from agentrm_trainer.data.judged import early_end_groups
 from agentrm_trainer.reports.outcomes import from_samples
 from agentrm_trainer.stages.label import labelled_tree
 from agentrm_tui.runs import events as ev
+from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.state import RunState, apply
 
 
@@ -30,7 +31,7 @@ def sampled_state():
         episode="0", task="low:1", goal="g", observation="o", step_limit=3, reward_instruction="short"
     )
     events = [
-        ev.RunStarted(environment="ladder", tasks=("low:1",)),
+        ev.RunStarted(plan=RunPlan(environment="ladder", tasks=("low:1",), policy="p")),
         start,
         proposed(("0.0", "Action: a", 4, 3), ("0.1", "Action: jump", 1, 1), ("0.2", "Action: b", 4, 1)),
         acted(("0.0", 0.5, False, "s"), ("0.1", 0.0, True, "f"), ("0.2", 0.4, False, "t")),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from agentrm_models.load_options import LoadOptions
 from agentrm_models.replies import format_reply
 from agentrm_models.usage import Usage
 from agentrm_tui.engine.commands import Command, Status
@@ -14,7 +15,7 @@ from agentrm_tui.environments.base import Cell, Picture
 from agentrm_tui.environments.pictures import encode_picture
 from agentrm_tui.runs import events as ev
 from agentrm_tui.runs.plan import RunPlan
-from agentrm_tui.search.settings import SearchSettings
+from agentrm_tui.runs.search_fields import settings_of
 from agentrm_tui.ui.catalog import Offer
 from agentrm_tui.ui.session import Surroundings
 
@@ -61,19 +62,20 @@ class FakeRun:
         self.clock = 0.0
         self.noise = random.Random(7)
         self.episode = ""
-        search = SearchSettings(algorithm=algorithm)  # type: ignore[arg-type]
         self.add(
             ev.RunStarted(
                 run="fake",
                 started_at="2026-01-01T00:00:00Z",
-                environment="maze",
+                plan=RunPlan(
+                    environment="maze",
+                    tasks=tuple(f"maze-6:{9_000_000 + task}" for task in range(tasks)),
+                    policy="bundled:small",
+                    reward="bundled:small",
+                    search=settings_of(algorithm, {}),
+                    load=LoadOptions(threads=2),
+                ),
                 origin="compatible",
-                tasks=tuple(f"maze-6:{9_000_000 + task}" for task in range(tasks)),
-                policy="bundled:small",
-                reward="bundled:small",
-                search=search,
                 build="0.1.0",
-                threads=2,
             )
         )
 

@@ -12,6 +12,7 @@ from textual.widgets import Input, Select
 
 from agentrm_tui.engine.commands import Command, Fork, Override, Pause, Resume, Rewind, Status, Step, Stop, Unprune
 from agentrm_tui.runs.events import AnyEvent, Fault, Rewound
+from agentrm_tui.search.beam import Beam
 from agentrm_tui.ui.actions import ACTIONS
 from agentrm_tui.ui.app import AgentRMApp
 from agentrm_tui.ui.screens.address import AddressScreen
@@ -474,7 +475,7 @@ async def test_the_launcher_starts_what_is_filled_in(tmp_path: Path) -> None:
         await opened(pilot)
     (plan, paused) = plans[0]
     assert not paused
-    assert (plan.policy, plan.search.algorithm) == ("expert", "beam")
+    assert (plan.policy, plan.search) == ("expert", Beam(beam=(5, 5)))
     assert plan.tasks == ("maze-4:9000000", "maze-5:9000001")
     remembered = msgspec.json.decode((tmp_path / "launcher.json").read_bytes())
     assert remembered["policy"] == "expert"

@@ -68,7 +68,7 @@ def test_while_models_load(snap_compare: SNAPSHOT, size: tuple[int, int]) -> Non
 
 @sizes
 def test_the_launcher(snap_compare: SNAPSHOT, size: tuple[int, int], tmp_path: Path) -> None:
-    choices = Choices(environment="maze", policy="scripted", reward="random", first_number=3)
+    choices = Choices(environment="maze", policy="scripted", reward="random", search={"beam": {"beam": "3x5"}})
     save_choices(tmp_path / "launcher.json", choices)
     for number, events in enumerate((finished_run(), running_run())):
         path = tmp_path / f"{number}.jsonl"

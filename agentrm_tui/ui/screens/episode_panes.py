@@ -177,8 +177,8 @@ class EpisodePanes(Screen[None]):
         if self.view is not None and self.selected is None:
             tree.reveal(self.view.focus)
         self.query_one(Transcript).show(self.view, self.selected is not None)
-        greedy = state.run is not None and state.run.search.algorithm == "greedy"
-        self.query_one(ValuePlot).show(self.view, judged=not greedy)
+        judged = state.run is None or state.run.plan.search.needs_reward
+        self.query_one(ValuePlot).show(self.view, judged=judged)
 
     def _shown_episode(self) -> str:
         if self.session.replay:

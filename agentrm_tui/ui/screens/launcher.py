@@ -21,21 +21,21 @@ from textual.widgets.option_list import Option
 
 from agentrm_models.errors import AgentRMError, UsageError
 from agentrm_tui.environments.registry import address_kinds, environment_names
+from agentrm_tui.runs.listing import RunSummary, list_runs
 from agentrm_tui.runs.plan import RunPlan
-from agentrm_tui.runs.store import RunSummary, list_runs
-from agentrm_tui.search.settings import ALGORITHMS, Algorithm
+from agentrm_tui.runs.search_fields import SearchField, fields_of, flags
+from agentrm_tui.search.registry import ALGORITHMS
 from agentrm_tui.terminal_text import fit, number, one_line
 from agentrm_tui.ui.catalog import Offer
 from agentrm_tui.ui.choices import (
     MIX,
-    NUMBER_NAMES,
-    USUAL_NUMBERS,
     Choices,
     known_policies,
     known_rewards,
     load_choices,
     plan_from,
     save_choices,
+    typed_settings,
     unlearned,
     usual_policy,
     usual_reward,
@@ -43,7 +43,6 @@ from agentrm_tui.ui.choices import (
 from agentrm_tui.ui.screens.address import AddressScreen
 from agentrm_tui.ui.screens.layout import wear_layout
 from agentrm_tui.ui.session import Surroundings
-from agentrm_tui.ui.widgets.bars import search_words
 
 RUNS_SHOWN = 100
 OTHER = "another, by address…"
@@ -147,14 +146,15 @@ class Launcher(Screen[None]):
         yield _number(kept.episodes, "episodes")
         yield Input(policy, suggester=SuggestFromList(policies), compact=True, id="policy")
         yield Input(reward, suggester=SuggestFromList(rewards), compact=True, id="reward")
-        yield _select("algorithm", ALGORITHMS, kept.algorithm)
-        yield _number(kept.first_number, "first_number")
-        yield _number(kept.second_number, "second_number")
+        yield _select("algorithm", tuple(ALGORITHMS), kept.algorithm)
+        typed = typed_settings(kept, kept.algorithm)
+        for field, _ in flags().values():
+            yield _setting(field, typed.get(field.name, ""))
         yield Input(f"{kept.temperature:g}", type="number", compact=True, id="temperature")
 
     def on_mount(self) -> None:
         """Name the numbers, then ask for levels and runs in the background."""
-        self._name_numbers(self._choices.algorithm)
+        self._name_settings(self._choices.algorithm)
         self._describe(self._choices.environment)
         self.load_runs()
 
@@ -183,7 +183,7 @@ class Launcher(Screen[None]):
 
     def on_resize(self) -> None:
         """Labels stand beside their fields; lines of the list are laid out for the width."""
-        self._name_numbers(self._choices.algorithm)
+        self._name_settings(self._choices.algorithm)
         self.call_after_refresh(self._list_runs)
 
     def _take_runs(self, runs: list[RunSummary]) -> None:
@@ -231,20 +231,29 @@ class Launcher(Screen[None]):
 
     @on(Select.Changed, "#algorithm")
     def _algorithm_changed(self, event: Select.Changed) -> None:
-        algorithm: Algorithm = next(name for name in ALGORITHMS if name == event.value)
+        algorithm = str(event.value)
         if algorithm != self._choices.algorithm:
-            self._choices = msgspec.structs.replace(self._choices, algorithm=algorithm)
-            for field, value in zip(("first_number", "second_number"), USUAL_NUMBERS[algorithm], strict=True):
-                self.query_one(f"#{field}", Input).value = str(value)
-        self._name_numbers(algorithm)
+            self._choices = msgspec.structs.replace(self._remembering(), algorithm=algorithm)
+            for name, typed in typed_settings(self._choices, algorithm).items():
+                self.query_one(f"#{_setting_id(name)}", Input).value = typed
+        self._name_settings(algorithm)
 
-    def _name_numbers(self, algorithm: Algorithm) -> None:
-        """Show the numbers that a search has, and write all labels, which are one widget, line by line."""
-        numbers = NUMBER_NAMES[algorithm]
-        for field, name in zip(("first_number", "second_number"), numbers, strict=True):
-            self.query_one(f"#{field}").display = bool(name)
-        names = [*_LABELS, *(f"  {name}" for name in numbers if name), "Temperature"]
+    def _name_settings(self, algorithm: str) -> None:
+        """Show the settings that a search has, and write all labels, which are one widget, line by line."""
+        own = {field.name: field for field in fields_of(algorithm)}
+        for name in flags():
+            self.query_one(f"#{_setting_id(name)}").display = name in own
+        settings = [f"  {_label(field)}" for name, (field, _) in flags().items() if name in own]
+        names = [*_LABELS, *settings, "Temperature"]
         self.query_one("#labels", Static).update(("\n\n" if self.has_class("-wide") else "\n").join(names))
+
+    def _remembering(self) -> Choices:
+        """The choices with what stands in the settings of the search."""
+        algorithm = self._choices.algorithm
+        typed = {
+            field.name: self.query_one(f"#{_setting_id(field.name)}", Input).value for field in fields_of(algorithm)
+        }
+        return msgspec.structs.replace(self._choices, search={**self._choices.search, algorithm: typed})
 
     @on(OptionList.OptionSelected, "#recent")
     def _run_picked(self, event: OptionList.OptionSelected) -> None:
@@ -271,7 +280,18 @@ class Launcher(Screen[None]):
     def on_descendant_focus(self) -> None:
         """Explain the focused field."""
         name = self.focused.id if self.focused is not None else ""
-        self.query_one("#hint", Static).update(_HINTS.get(name or "", ""))
+        self.query_one("#hint", Static).update(self._hint(name or ""))
+
+    def _hint(self, name: str) -> str:
+        if name.startswith(_SETTING):
+            return next(f"{field.words}." for field in self._settings() if _setting_id(field.name) == name)
+        if name == "algorithm":
+            kind = ALGORITHMS[self._choices.algorithm]
+            return f"{_HINTS[name]} {kind.summary[:1].upper()}{kind.summary[1:]}."
+        return _HINTS.get(name, "")
+
+    def _settings(self) -> tuple[SearchField, ...]:
+        return fields_of(self._choices.algorithm)
 
     @work(exclusive=True, group="start")
     async def _start(self, *, paused: bool) -> None:
@@ -288,15 +308,13 @@ class Launcher(Screen[None]):
 
     def _read(self) -> Choices:
         return msgspec.structs.replace(
-            self._choices,
+            self._remembering(),
             environment=str(self.query_one("#environment", Select).value),
             level=str(self.query_one("#level", Select).value),
             seed=self._whole("seed", 0),
             episodes=self._whole("episodes", 1),
             policy=self.query_one("#policy", Input).value.strip(),
             reward=self.query_one("#reward", Input).value.strip(),
-            first_number=self._whole("first_number", 1),
-            second_number=self._whole("second_number", 1),
             temperature=self._decimal("temperature"),
         )
 
@@ -338,6 +356,23 @@ def _select(field: str, names: Sequence[str], value: str) -> Select[str]:
     return Select([(Content(name), name) for name in names], value=value, allow_blank=False, compact=True, id=field)
 
 
+_SETTING = "search-"
+
+
+def _setting_id(name: str) -> str:
+    """The widget of a setting of a search."""
+    return f"{_SETTING}{name}"
+
+
+def _label(field: SearchField) -> str:
+    return field.name.replace("_", " ").capitalize() if len(field.name) > 1 else field.name.upper()
+
+
+def _setting(field: SearchField, typed: str) -> Input:
+    suggester = SuggestFromList(field.choices) if field.choices else None
+    return Input(typed, suggester=suggester, compact=True, id=_setting_id(field.name))
+
+
 def _number(value: int, field: str) -> Input:
     return Input(str(value), type="integer", compact=True, id=field)
 
@@ -347,15 +382,15 @@ def _run_line(run: RunSummary, now: float, width: int) -> Content:
     age = _age(now - run.changed.timestamp())
     if run.started is None:
         problem = fit(one_line(run.problem), width)
-        return Content.assemble((fit(run.path.name, width), "$foreground 62%"), "\n", (problem, "$error"))
+        return Content.assemble((fit(one_line(run.path.name), width), "$foreground 62%"), "\n", (problem, "$error"))
     started, finished = run.started, run.finished
-    name = f"{started.environment} · {search_words(started.search)} · {len(started.tasks)} task" + "s" * (
-        len(started.tasks) != 1
-    )
+    plan = started.plan
+    tasks = f"{len(plan.tasks)} task" + "s" * (len(plan.tasks) != 1)
+    name = one_line(f"{plan.environment} · {plan.search.words} · {tasks}")
     score = "unfinished"
     if finished is not None:
         score = f"score {number(finished.score_mean)}" if finished.reason == "finished" else finished.reason
-    models = one_line(f"  {started.policy}" + (f" + {started.reward}" if started.reward else ""))
+    models = "  " + one_line(plan.policy + (f" + {plan.reward}" if plan.reward else ""))
     first = fit(name, max(4, width - cell_len(age) - 1)) + " " + age
     second = fit(models, max(4, width - cell_len(score) - 1)) + " " + score
     return Content.assemble(first, "\n", (second, "$foreground 62%"))

@@ -11,7 +11,6 @@ from textual.message import Message
 from textual.widgets import Static
 
 from agentrm_tui.runs.state import RunState
-from agentrm_tui.search.settings import SearchSettings
 from agentrm_tui.terminal_text import clip, duration, number, one_line
 from agentrm_tui.ui.views import EpisodeView
 
@@ -22,19 +21,6 @@ PANES: dict[str, str] = {
     "picture": "Picture",
     "values": "Value",
 }
-
-
-def search_words(search: SearchSettings) -> str:
-    """The search in a few characters, for example `beam 5×5`."""
-    match search.algorithm:
-        case "beam":
-            return f"beam {search.beam_width}×{search.beam_samples}"
-        case "best-of-n":
-            return f"best of {search.n}"
-        case "mcts":
-            return f"mcts {search.iterations}×{search.branching}"
-        case _:
-            return search.algorithm
 
 
 class Bar(Static):
@@ -63,14 +49,15 @@ class TitleBar(Bar):
             self.put(Content.assemble(("agentrm", "bold $accent"), ("  starting…", "$foreground 62%")))
             return
         episodes = list(state.episodes)
-        count = max(len(episodes), len(run.tasks))
+        plan = run.plan
+        count = max(len(episodes), len(plan.tasks))
         place = f"episode {episodes.index(view.id) + 1}/{count}" if view is not None and count > 1 else ""
-        origin = f"{run.environment} ({run.origin})" if run.origin == "compatible" else run.environment
-        words = [one_line(origin, 60), one_line(view.start.task if view else "", 60), search_words(run.search)]
+        origin = f"{plan.environment} ({run.origin})" if run.origin == "compatible" else plan.environment
+        words = [one_line(origin, 60), one_line(view.start.task if view else "", 60), plan.search.words]
         facts = [
             *words,
-            f"policy {one_line(run.policy, 60)}",
-            f"reward {one_line(run.reward, 60)}" if run.reward else "",
+            f"policy {one_line(plan.policy, 60)}",
+            f"reward {one_line(plan.reward, 60)}" if plan.reward else "",
         ]
         left = "agentrm"
         outcome = state.episodes[view.id].outcome if view is not None and view.id in state.episodes else None

@@ -30,6 +30,7 @@ class RewardTraits(NamedTuple):
         unit: Whether one step or a whole trajectory is judged.
         scale: Whether scores of different groups can be compared.
         context_length: Tokens the model can read; 0 where there is no limit.
+        threshold: The reward from which on a trajectory is good enough, chosen on dev; None where nobody has.
     """
 
     name: str
@@ -38,6 +39,7 @@ class RewardTraits(NamedTuple):
     unit: ScoreUnit = "step"
     scale: ScoreScale = "absolute"
     context_length: int = 0
+    threshold: float | None = None
 
 
 class RewardModel(Protocol):

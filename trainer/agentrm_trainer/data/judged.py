@@ -60,7 +60,7 @@ def ended_early(episode: EpisodeState, end: Node) -> bool:
 
 def early_end_groups(state: RunState, style: PromptStyle) -> Iterator[JudgedGroup]:
     """For each task the ends of its trajectories that ended early, where they differ in outcome."""
-    environment = state.run.environment if state.run else ""
+    environment = state.run.plan.environment if state.run else ""
     for episode in state.episodes.values():
         items = tuple(
             Judged(reward_conversation(episode.start, episode.tree, end.id, style), end.outcome or 0.0, end.id)

@@ -10,7 +10,7 @@ from agentrm_trainer.data.tasks import tasks_from
 from agentrm_trainer.workflow.plays import Sampling, make_plan, outcomes, play
 from agentrm_trainer.workflow.workspace import Workspace
 from agentrm_tui.environments.registry import make_environment
-from agentrm_tui.search.settings import SearchSettings
+from agentrm_tui.search.greedy import Greedy
 
 
 def probe_greedy(workspace: Workspace, model: Any, tokenizer: Any, tasks: int) -> dict[str, float]:
@@ -30,7 +30,7 @@ def probe_greedy(workspace: Workspace, model: Any, tokenizer: Any, tasks: int) -
                 chosen = tasks_from(environment, section, "dev", 0, min(tasks, section.dev_tasks))
                 environment.close()
                 sampling = Sampling(0.0, config.evaluate.max_tokens, config.seed, len(chosen), config.threads)
-                search = SearchSettings(algorithm="greedy")
+                search = Greedy()
                 plan = make_plan(section.name, [task.id for task in chosen], search, sampling, "probe")
                 found = outcomes(play(plan, policy))
                 scores[section.name] = round(sum(found) / len(found), 4)

@@ -26,7 +26,10 @@ from agentrm_trainer.workflow.workspace import StageFolder, Workspace, read_json
 from agentrm_tui.environments.registry import make_environment
 from agentrm_tui.runs.state import RunState
 from agentrm_tui.runs.store import load_state
-from agentrm_tui.search.settings import SearchSettings
+from agentrm_tui.search.beam import Beam
+from agentrm_tui.search.best_of_n import BestOfN
+from agentrm_tui.search.greedy import Greedy
+from agentrm_tui.search.registry import SearchSettings
 
 
 class TestTasks(msgspec.Struct, frozen=True):
@@ -173,11 +176,11 @@ def evaluate_chunk(job: EvaluateJob) -> float:
 def _search(job: EvaluateJob, section: EvaluateSection) -> SearchSettings:
     match job.method:
         case "greedy":
-            return SearchSettings(algorithm="greedy")
+            return Greedy()
         case "beam" | "beam-random":
-            return SearchSettings(algorithm="beam", beam_width=section.beam_width, beam_samples=section.beam_samples)
+            return Beam(beam=(section.beam_width, section.beam_samples))
         case _:
-            return SearchSettings(algorithm="best-of-n", n=job.n)
+            return BestOfN(n=job.n)
 
 
 def _states(folder: StageFolder, environment: str, method: str) -> Iterator[RunState]:

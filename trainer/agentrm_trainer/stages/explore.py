@@ -22,7 +22,8 @@ from agentrm_trainer.workflow.plays import Sampling, load_policy_once, make_plan
 from agentrm_trainer.workflow.workers import run_chunks
 from agentrm_trainer.workflow.workspace import StageFolder, Workspace, read_json, write_json
 from agentrm_tui.environments.registry import make_environment
-from agentrm_tui.search.settings import SearchSettings
+from agentrm_tui.search.best_of_n import BestOfN
+from agentrm_tui.search.mcts import MCTS
 
 
 class ExploreJob(NamedTuple):
@@ -111,8 +112,7 @@ def explore_chunk(job: ExploreJob) -> TreeReport:
     tasks = tasks_from(environment, job.section, "train", first, job.size)
     states = [initial_state(environment, task, environment.reset(task)) for task in tasks]
     environment.close()
-    search = SearchSettings(
-        algorithm="mcts",
+    search = MCTS(
         iterations=section.iterations,
         simulations=section.simulations,
         branching=section.branching,
@@ -161,7 +161,7 @@ def _dev_groups(
     environment = make_environment(part.name)
     tasks = tasks_from(environment, part, "dev", 0, part.dev_tasks)
     sampling = Sampling(section.temperature, section.max_tokens, config.seed, section.parallel, config.threads)
-    search = SearchSettings(algorithm="best-of-n", n=section.dev_samples)
+    search = BestOfN(n=section.dev_samples)
     plan = make_plan(part.name, [task.id for task in tasks], search, sampling, policy_folder, "random:0")
     with workspace.display.task(f"dev {part.name}") as task:
         state = play(plan, policy, RandomReward(0), watch=lambda event: workspace.check_stop())

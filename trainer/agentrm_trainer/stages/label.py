@@ -92,7 +92,7 @@ def label(workspace: Workspace) -> None:
 def labelled_trees(path: Path, section: LabelSection, style: str) -> Iterator[LabelledTree]:
     """Label the trees of one run file; trees without a label are left out."""
     state = load_state(path)
-    environment = state.run.environment if state.run else ""
+    environment = state.run.plan.environment if state.run else ""
     for episode in state.episodes.values():
         tree = labelled_tree(environment, episode, section, style)
         if tree is not None:

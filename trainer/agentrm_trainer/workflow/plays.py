@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from agentrm_models.load_options import LoadOptions
 from agentrm_models.policies.base import Policy
 from agentrm_models.rewards.base import RewardModel
 from agentrm_trainer.workflow.workers import check_stop_here
@@ -15,7 +16,7 @@ from agentrm_tui.runs.events import AnyEvent
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.state import RunState
 from agentrm_tui.runs.store import RunWriter
-from agentrm_tui.search.settings import SearchSettings
+from agentrm_tui.search.registry import SearchSettings
 
 
 class Sampling(NamedTuple):
@@ -57,8 +58,8 @@ def make_plan(
         temperature=sampling.temperature,
         max_tokens=sampling.max_tokens,
         seed=sampling.seed,
-        threads=sampling.threads,
         parallel=sampling.parallel,
+        load=LoadOptions(threads=sampling.threads),
     )
 
 

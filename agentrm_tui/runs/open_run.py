@@ -1,0 +1,244 @@
+"""The one door to a run: from a plan and a file to loaded models, a checked environment, and a run that can be driven.
+
+Engine, headless runs and every stage of the trainer come in here. Nothing is written to the run file before the plan
+was found to work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+
+import msgspec
+
+from agentrm_models.errors import DataError
+from agentrm_models.load_options import LoadOptions
+from agentrm_tui.environments.base import Environment
+from agentrm_tui.environments.registry import make_environment
+from agentrm_tui.runs.batch import run_plan
+from agentrm_tui.runs.control import Control
+from agentrm_tui.runs.events import AnyEvent, ModelLoading
+from agentrm_tui.runs.plan import RunPlan
+from agentrm_tui.runs.state import RunState
+from agentrm_tui.runs.store import RunWriter, load_state
+from agentrm_tui.settings import untrained
+
+if TYPE_CHECKING:
+    from agentrm_models.policies.base import Policy
+    from agentrm_models.rewards.base import RewardModel
+
+Loaded = TypeVar("Loaded", "Policy", "RewardModel", Environment)
+Loadable = Literal["policy", "reward", "environment"]
+Report = Callable[[str], None]
+"""Told in words what is being loaded; may raise `InterruptedRun`."""
+
+
+class ModelSource(Protocol):
+    """Where a run's models come from, and who frees them."""
+
+    def policy(self, spec: str, options: LoadOptions) -> Policy:
+        """The policy of a spec."""
+        ...
+
+    def reward(self, spec: str, options: LoadOptions) -> RewardModel:
+        """The reward model of a spec."""
+        ...
+
+    def release(self) -> None:
+        """The run has ended."""
+        ...
+
+
+class FreshModels:
+    """Loads what is asked for, and frees it when the run has ended."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+
+    def policy(self, spec: str, options: LoadOptions) -> Policy:
+        """Load a policy."""
+        from agentrm_models.specs import load_policy
+
+        policy = load_policy(spec, **msgspec.structs.asdict(options))
+        self._stack.callback(policy.close)
+        return policy
+
+    def reward(self, spec: str, options: LoadOptions) -> RewardModel:
+        """Load a reward model."""
+        from agentrm_models.specs import load_reward
+
+        reward = load_reward(spec, **msgspec.structs.asdict(options))
+        self._stack.callback(reward.close)
+        return reward
+
+    def release(self) -> None:
+        """Free all that was loaded."""
+        self._stack.close()
+
+
+class OpenRun:
+    """A run that is ready to be driven, once.
+
+    Attributes:
+        plan: What is run; that of the file, where one is resumed.
+        policy, reward: The models.
+        resumed: The state that the file holds; None for a fresh run.
+    """
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        policy: Policy,
+        reward: RewardModel | None,
+        *,
+        resumed: RunState | None,
+        writer: RunWriter | None,
+        loading: list[ModelLoading],
+        environment: Environment,
+        keep_trees: bool,
+    ) -> None:
+        self.plan, self.policy, self.reward, self.resumed = plan, policy, reward, resumed
+        self._writer, self._loading, self._spare = writer, loading, [environment]
+        self._keep_trees = keep_trees
+
+    def drive(self, control: Control | None = None, watch: Callable[[AnyEvent], None] | None = None) -> RunState:
+        """Run to the end and return the final state; errors as in `run_plan`.
+
+        Args:
+            watch: Called with each event once it is in the file.
+        """
+
+        def emit(event: AnyEvent) -> None:
+            if self._writer is not None:
+                self._writer.append(event)
+            if watch is not None:
+                watch(event)
+
+        return run_plan(
+            self.plan,
+            policy=self.policy,
+            reward=self.reward,
+            emit=emit,
+            control=control,
+            resume=self.resumed,
+            loading=self._loading,
+            environments=lambda name: self._spare.pop() if self._spare else make_environment(name),
+            keep_trees=self._keep_trees,
+        )
+
+    def close(self) -> None:
+        """End the environment that was made to check the plan, if the run never took it."""
+        while self._spare:
+            self._spare.pop().close()
+
+
+@contextmanager
+def open_run(
+    plan: RunPlan,
+    path: Path | None = None,
+    *,
+    resume: bool = False,
+    models: ModelSource | None = None,
+    report: Report | None = None,
+    keep_trees: bool = True,
+) -> Iterator[OpenRun]:
+    """Load what a plan names, for the length of the block.
+
+    Args:
+        path: The run file; None keeps no record.
+        resume: The file holds a run to go on with: its own plan is taken, with the load options of this one. A file
+            without any event is begun.
+        models: Where models come from; loaded here and freed at the end by default.
+        report: Told before and after each part is loaded.
+        keep_trees: Keep the trees of all ended episodes in memory, not only of the last few.
+
+    Raises:
+        UsageError: A spec, environment or task that does not exist.
+        DataError: The file holds a run and nobody asked to resume it, or is none; a model cannot be loaded.
+    """
+    from agentrm_models.specs import parse_spec
+
+    parse_spec(plan.policy, "policy")
+    if plan.reward:
+        parse_spec(plan.reward, "reward")
+    with ExitStack() as stack:
+        resumed, writer = None, None
+        if path is not None:
+            writer = RunWriter(path)
+            stack.callback(writer.close)
+            resumed = _resumed(path, writer, resume)
+        if resumed is not None and resumed.run is not None:
+            plan = msgspec.structs.replace(resumed.run.plan, load=plan.load)
+        source = models or FreshModels()
+        stack.callback(source.release)
+        loading = _Loading(plan.environment, report or _say_nothing)
+        environment = loading.load("environment", plan.environment, lambda: make_environment(plan.environment))
+        run = None
+        try:
+            for task in plan.tasks:
+                environment.task(task)
+            policy = loading.load("policy", plan.policy, lambda: source.policy(plan.policy, plan.load))
+            reward = None
+            if plan.reward:
+                reward = loading.load("reward", plan.reward, lambda: source.reward(plan.reward, plan.load))
+            run = OpenRun(
+                plan,
+                policy,
+                reward,
+                resumed=resumed,
+                writer=writer,
+                loading=loading.events,
+                environment=environment,
+                keep_trees=keep_trees,
+            )
+            yield run
+        finally:
+            if run is None:
+                environment.close()
+            else:
+                run.close()
+
+
+def _resumed(path: Path, writer: RunWriter, resume: bool) -> RunState | None:
+    """The state to go on from; None for a fresh file, and for one whose run ended before its first event."""
+    if not writer.events:
+        return None
+    if not resume:
+        raise DataError(f"{path} exists already", "Resume it, or write to another file.")
+    return load_state(path)
+
+
+class _Loading:
+    """Loads one part after another, and notes how long each took and what it has to say."""
+
+    def __init__(self, environment: str, report: Report) -> None:
+        self._environment = environment
+        self._report = report
+        self.events: list[ModelLoading] = []
+
+    def load(self, what: Loadable, name: str, load: Callable[[], Loaded]) -> Loaded:
+        """Load one part."""
+        self._report(f"{what} {name}")
+        began = perf_counter()
+        loaded = load()
+        milliseconds = round((perf_counter() - began) * 1e3, 3)
+        notice = " ".join(filter(None, (getattr(loaded, "notice", ""), self._training_notice(what, name))))
+        self.events.append(ModelLoading(what=what, name=name, milliseconds=milliseconds, notice=notice))
+        self._report(f"{what} {name}")
+        return loaded
+
+    def _training_notice(self, what: Loadable, name: str) -> str:
+        """Whether a model's folder says that it was trained on other environments."""
+        from agentrm_models.specs import parse_spec
+
+        if what == "environment":
+            return ""
+        spec = parse_spec(name, what)
+        return untrained(self._environment, spec.path, spec.name) if spec.kind in ("bundled", "folder") else ""
+
+
+def _say_nothing(what: str) -> None:
+    return
