@@ -15,7 +15,8 @@ from measuring import ONE_EACH, Part, Settings, Way, cell, one_turn, take_turns
 from profile_share import watched
 from subjects import bundled_folder
 
-from agentrm_models.policies.transformers import TransformersPolicy
+from agentrm_models.load_options import LoadOptions
+from agentrm_models.policies.transformers import load_transformers_policy
 from agentrm_models.rewards.explicit import ExplicitReward
 from agentrm_tui.environments.registry import make_environment
 from agentrm_tui.runs.batch import run_plan
@@ -55,8 +56,8 @@ def _cell(settings: Settings, algorithm: str, episodes: int) -> dict[str, Any]:
         return Part(len(some), policy.usage.tokens_computed + reward.usage.tokens_computed - before, _outcomes(state))
 
     def together(size: int) -> Generator[float | Part, None, None]:
-        policy = TransformersPolicy.load(bundled_folder("policy"), device="cpu")
-        reward = ExplicitReward.load(bundled_folder("reward"), device="cpu")
+        policy = load_transformers_policy(bundled_folder("policy"), LoadOptions(device="cpu"))
+        reward = ExplicitReward.load(bundled_folder("reward"), LoadOptions(device="cpu"))
         yield len(tasks)
         for start in range(0, len(tasks), size):
             yield play(tasks[start : start + size], policy, reward)

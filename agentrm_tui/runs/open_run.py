@@ -62,7 +62,7 @@ class FreshModels:
         """Load a policy."""
         from agentrm_models.specs import load_policy
 
-        policy = load_policy(spec, **msgspec.structs.asdict(options))
+        policy = load_policy(spec, options)
         self._stack.callback(policy.close)
         return policy
 
@@ -70,7 +70,7 @@ class FreshModels:
         """Load a reward model."""
         from agentrm_models.specs import load_reward
 
-        reward = load_reward(spec, **msgspec.structs.asdict(options))
+        reward = load_reward(spec, options)
         self._stack.callback(reward.close)
         return reward
 

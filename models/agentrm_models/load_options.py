@@ -19,3 +19,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 0
     cache_bytes: int = 0
     trust_remote_code: bool = False
+
+
+DEFAULT_OPTIONS = LoadOptions()
+"""What holds where nothing is said."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import msgspec
 
+from agentrm_models.bundled import ModelRole
 from agentrm_models.errors import DataError, MemoryExhaustedError, UsageError
 from agentrm_models.folder_settings import FolderSettings, read_settings
+from agentrm_models.load_options import LoadOptions
+from agentrm_models.model_folder import weight_files
 from agentrm_models.torch_environment import prepare_torch
-from agentrm_models.weight_files import check_safetensors
-
-Purpose: TypeAlias = Literal["policy", "reward"]
 
 
 class LoadedModel(NamedTuple):
@@ -32,31 +32,27 @@ class LoadedModel(NamedTuple):
     settings: FolderSettings
 
 
-def load_folder(path: Path, purpose: Purpose, device: str, threads: int, trust_remote_code: bool) -> LoadedModel:
+def load_folder(path: Path, purpose: ModelRole, options: LoadOptions) -> LoadedModel:
     """Load a folder as a causal language model (policy) or a one-output sequence classifier (reward model).
-
-    Args:
-        device: `auto` takes a GPU where there is one; otherwise a torch device name.
-        threads: Threads torch computes with; 0 leaves torch's choice.
-        trust_remote_code: Run Python code from the folder.
 
     Raises:
         DataError: The folder is missing, incomplete, cut off or of another kind.
+        UsageError: There is no such device.
         MemoryExhaustedError: The weights do not fit.
     """
+    weights = weight_files(path, purpose)
+    settings = read_settings(path)
     prepare_torch()
     import torch
 
-    weights = _weight_files(path)
-    settings = read_settings(path)
-    if threads > 0:
-        torch.set_num_threads(threads)
-    target = choose_device(device)
-    config = _read_config(path, trust_remote_code)
-    _check_kind(path, config, purpose)
-    model = _read_model(path, config, purpose, trust_remote_code, target)
-    digest = _digest(weights, _likelihood_text(settings))
-    return LoadedModel(model, _read_tokenizer(path, trust_remote_code), digest, settings)
+    if options.threads > 0:
+        torch.set_num_threads(options.threads)
+    target = choose_device(options.device)
+    config = _read_config(path, options.trust_remote_code)
+    model = _read_model(path, config, purpose, options.trust_remote_code, target)
+    tokenizer = _read_tokenizer(path, options.trust_remote_code)
+    _check_sizes(path, model, tokenizer)
+    return LoadedModel(model, tokenizer, _digest(weights, _likelihood_text(settings)), settings)
 
 
 def choose_device(name: str) -> Any:
@@ -88,20 +84,6 @@ def digest_of_weights(model: Any) -> str:
     return digest.hexdigest()[:16]
 
 
-def _weight_files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        raise DataError(f"{path}: there is no such model folder")
-    if not (path / "config.json").is_file():
-        raise DataError(f"{path}: no config.json, so this is not a Transformers model folder")
-    weights = sorted(path.glob("*.safetensors"))
-    if not weights:
-        other = " (pickled weights are never read)" if [*path.glob("*.bin"), *path.glob("*.pt")] else ""
-        raise DataError(f"{path}: no .safetensors weights{other}", "Save the model with safe_serialization.")
-    for file in weights:
-        check_safetensors(file)
-    return weights
-
-
 def _likelihood_text(settings: FolderSettings) -> str:
     """What the likelihood counts, as a part of a model's identity; empty where it counts nothing."""
     each = msgspec.json.encode(settings.likelihoods).decode() if settings.likelihoods else ""
@@ -126,20 +108,7 @@ def _read_config(path: Path, trust_remote_code: bool) -> Any:
         raise DataError(f"{path / 'config.json'}: {first_line(error)}") from error
 
 
-def _check_kind(path: Path, config: Any, purpose: Purpose) -> None:
-    kinds = tuple(getattr(config, "architectures", None) or ())
-    classifier = any("SequenceClassification" in kind for kind in kinds)
-    if purpose == "policy" and classifier:
-        raise DataError(f"{path}: {kinds[0]} is a reward model, not a policy", "Give it with --reward.")
-    if purpose == "policy":
-        return
-    if kinds and not classifier:
-        raise DataError(f"{path}: {kinds[0]} is not a sequence classifier", "A reward model has a score head.")
-    if config.num_labels != 1:
-        raise DataError(f"{path}: the reward model has {config.num_labels} outputs, one is needed (num_labels=1)")
-
-
-def _read_model(path: Path, config: Any, purpose: Purpose, trust_remote_code: bool, device: Any) -> Any:
+def _read_model(path: Path, config: Any, purpose: ModelRole, trust_remote_code: bool, device: Any) -> Any:
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
@@ -190,6 +159,24 @@ def _read_tokenizer(path: Path, trust_remote_code: bool) -> Any:
     if not tokenizer.encode("Action: go", add_special_tokens=False):
         raise DataError(f"{path}: no usable tokenizer (it has no vocabulary)", "Save the tokenizer beside the model.")
     return tokenizer
+
+
+def _check_sizes(path: Path, model: Any, tokenizer: Any) -> None:
+    """Refuse a tokenizer that gives ids which the model has no row for.
+
+    Special tokens that neither end a text nor stand in the template do not count: no text gives them, and some
+    tokenizer classes add one that the model never had.
+    """
+    embedding = getattr(model.get_input_embeddings(), "weight", None)
+    if embedding is None:
+        return
+    rows, template = int(embedding.shape[0]), str(tokenizer.chat_template)
+    idle = {token for token in tokenizer.all_special_tokens if token not in template} - {tokenizer.eos_token}
+    if any(number >= rows for token, number in tokenizer.get_vocab().items() if token not in idle):
+        raise DataError(
+            f"{path}: its tokenizer has {len(tokenizer):,} tokens, its embedding {rows:,} rows",
+            "Resize the embedding, or give the tokenizer that belongs to the model.",
+        )
 
 
 def first_line(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from tiny_models import save_model, tiny_policy_model, tiny_reward_model, tiny_t
 
 from agentrm_models.chat import ChatEncoder
 from agentrm_models.errors import DataError, MemoryExhaustedError, UsageError
+from agentrm_models.load_options import LoadOptions
 from agentrm_models.messages import Conversation, Message
 from agentrm_models.rewards.base import ScoreGroup
 from agentrm_models.rewards.explicit import ExplicitReward
@@ -98,13 +99,13 @@ def test_a_damaged_folder_is_one_clear_line(damage: Callable[[Path], None], word
 def test_a_wrong_device_is_a_wrong_flag(tmp_path: Path) -> None:
     folder = save_model(tiny_reward_model(), TOKENIZER, tmp_path / "reward")
     with pytest.raises(UsageError, match="--device tpu-7"):
-        ExplicitReward.load(folder, device="tpu-7")
+        ExplicitReward.load(folder, LoadOptions(device="tpu-7"))
 
 
 @pytest.mark.parametrize("family", ["qwen2", "gpt_neo"])
 def test_foreign_folders_load(family: str, tmp_path: Path) -> None:
     folder = save_model(tiny_reward_model(family), TOKENIZER, tmp_path / family)
-    reward = ExplicitReward.load(folder, device="cpu")
+    reward = ExplicitReward.load(folder, LoadOptions(device="cpu"))
     plain = ExplicitReward(tiny_reward_model(family), TOKENIZER, use_cache=False)
     group = [ScoreGroup(siblings(3))]
     assert reward.score(group)[0] == pytest.approx(plain.score(group)[0], abs=1e-4)
@@ -137,9 +138,9 @@ def test_a_likelihood_adds_the_relative_log_probability_of_the_least_likely_toke
 def test_a_folder_says_what_a_likelihood_counts(tmp_path: Path) -> None:
     model = tiny_reward_model()
     folder = save_model(model, TOKENIZER, tmp_path / "reward")
-    plain = ExplicitReward.load(folder, device="cpu")
+    plain = ExplicitReward.load(folder, LoadOptions(device="cpu"))
     (folder / "agentrm.json").write_text('{"likelihood": 0.25}')
-    reward = ExplicitReward.load(folder, device="cpu")
+    reward = ExplicitReward.load(folder, LoadOptions(device="cpu"))
     assert reward.traits.digest != plain.traits.digest
     group = [ScoreGroup(siblings(3))]
     alike = ExplicitReward(model, TOKENIZER, likelihood=0.25)
@@ -164,7 +165,7 @@ def test_what_a_likelihood_counts_may_depend_on_the_instruction(tmp_path: Path, 
         if beside and settings:
             settings["likelihood_model"] = "language"
         (folder / "agentrm.json").write_text(json.dumps(settings))
-        reward = ExplicitReward.load(folder, device="cpu")
+        reward = ExplicitReward.load(folder, LoadOptions(device="cpu"))
         found = reward.score([ScoreGroup(kind) for kind in kinds])
         return [value for group in found for value in group]
 
@@ -184,7 +185,7 @@ def test_weights_of_instructions_are_part_of_a_models_identity(tmp_path: Path) -
     for weight in (0.0, 0.25):
         each = [{"environment": "maze", "instruction": "A maze.", "weight": weight}]
         (folder / "agentrm.json").write_text(json.dumps({"likelihood": 0.5, "likelihoods": each}))
-        digests.add(ExplicitReward.load(folder, device="cpu").traits.digest)
+        digests.add(ExplicitReward.load(folder, LoadOptions(device="cpu")).traits.digest)
     assert len(digests) == 2
     (folder / "agentrm.json").write_text('{"likelihoods": [{"environment": "maze", "weight": 1}]}')
     with pytest.raises(DataError, match=r"agentrm\.json: .*instruction"):
@@ -195,9 +196,9 @@ def test_a_second_model_may_tell_the_likelihood(tmp_path: Path) -> None:
     folder = save_model(tiny_reward_model("gpt2", seed=3), TOKENIZER, tmp_path / "reward")
     language = save_model(tiny_policy_model("llama", seed=4), TOKENIZER, folder / "language")
     items = siblings(4) + siblings(2, 5)
-    plain = ExplicitReward.load(folder, device="cpu").score([ScoreGroup(items)])[0]
+    plain = ExplicitReward.load(folder, LoadOptions(device="cpu")).score([ScoreGroup(items)])[0]
     (folder / "agentrm.json").write_text('{"likelihood": 0.25, "likelihood_model": "language"}')
-    reward = ExplicitReward.load(folder, device="cpu")
+    reward = ExplicitReward.load(folder, LoadOptions(device="cpu"))
     found = reward.score([ScoreGroup(items[:3]), ScoreGroup(items[3:])])
     spoken = Reader(tiny_policy_model("llama", seed=4), TOKENIZER, 0, False).logs(items, ignore_progress)
     expected = [value + 0.25 * least_likelihood(logs) for value, logs in zip(plain, spoken, strict=True)]
@@ -207,7 +208,7 @@ def test_a_second_model_may_tell_the_likelihood(tmp_path: Path) -> None:
     assert reward.usage.requests == 1
     digest = reward.traits.digest
     save_model(tiny_policy_model("llama", seed=5), TOKENIZER, language)
-    assert ExplicitReward.load(folder, device="cpu").traits.digest != digest
+    assert ExplicitReward.load(folder, LoadOptions(device="cpu")).traits.digest != digest
     for wrong in ("../policy", "language/..", ".hidden"):
         (folder / "agentrm.json").write_text(json.dumps({"likelihood": 0.25, "likelihood_model": wrong}))
         with pytest.raises(DataError, match=r"agentrm\.json"):

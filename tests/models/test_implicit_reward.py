@@ -12,6 +12,7 @@ from tiny_models import save_model, tiny_policy_model, tiny_reward_model, tiny_t
 from agentrm_models.chat import ChatEncoder
 from agentrm_models.errors import DataError, UsageError
 from agentrm_models.folder_settings import Aggregate
+from agentrm_models.load_options import LoadOptions
 from agentrm_models.messages import Conversation, Message
 from agentrm_models.rewards.base import ScoreGroup
 from agentrm_models.rewards.implicit import DEFAULT_BETA, ImplicitReward
@@ -106,15 +107,15 @@ def test_folders_load_by_spec_with_the_settings_of_the_policy(tmp_path: Path) ->
     policy, reference = pair(tmp_path)
     group = [ScoreGroup((episode("go left", "stop"), episode("stop")))]
     expected = implicit().score(group)[0]
-    plain = load_reward(f"implicit:{policy},{reference}", device="cpu")
+    plain = load_reward(f"implicit:{policy},{reference}", LoadOptions(device="cpu"))
     assert plain.score(group)[0] == pytest.approx([value * DEFAULT_BETA / 0.5 for value in expected], abs=1e-3)
     assert plain.traits.prompt == "full"
     assert plain.traits.scale == "absolute"
     (policy / "agentrm.json").write_text('{"beta": 0.5, "aggregate": "mean", "prompt": "short"}')
-    told = load_reward(f"implicit:{policy},{reference}", device="cpu")
+    told = load_reward(f"implicit:{policy},{reference}", LoadOptions(device="cpu"))
     assert told.score(group)[0] == pytest.approx([expected[0] / 2, expected[1]], abs=5e-3)
     assert told.traits.prompt == "short"
-    asked = load_reward(f"implicit:{policy},{reference},sum", device="cpu")
+    asked = load_reward(f"implicit:{policy},{reference},sum", LoadOptions(device="cpu"))
     assert asked.score(group)[0] == pytest.approx(expected, abs=5e-3)
     assert len({reward.traits.digest for reward in (plain, told, asked)}) == 3
     assert "finds the replies" in describe_spec(f"implicit:{policy},{reference}", "reward")

@@ -14,7 +14,7 @@ from tiny_models import tiny_policy_model, tiny_tokenizer
 from agentrm_models.errors import DataError, UsageError
 from agentrm_models.messages import Conversation, Message
 from agentrm_models.policies.base import Candidate, Decoding, NoiseKey, PolicyTraits, ProposeRequest
-from agentrm_models.policies.transformers import TransformersPolicy
+from agentrm_models.policies.transformers import transformers_policy
 from agentrm_models.rewards.base import ScoreGroup
 from agentrm_models.rewards.judge import LARGEST_HEAT, JudgeReward
 from agentrm_models.specs import describe_spec, load_reward
@@ -25,6 +25,8 @@ OPENING = (Message("system", "Play well."), Message("user", "Goal: the red key.\
 
 class Oracle:
     """A policy that ranks attempts by the number in their last action, or says what it is told to say."""
+
+    notice = "a slow oracle"
 
     def __init__(self, window: int = 0, say: Callable[[ProposeRequest], str] | None = None) -> None:
         self.traits = PolicyTraits("oracle", digest="abc", context_length=window)
@@ -72,6 +74,7 @@ def attempt(worth: int, steps: int = 2, shared: int = 0) -> Conversation:
 def test_the_best_has_1_and_the_worst_of_n_has_1_nth() -> None:
     oracle = Oracle()
     judge = JudgeReward(oracle, "judge:oracle")
+    assert judge.notice == oracle.notice
     found = judge.score([ScoreGroup(tuple(map(attempt, (3, 9, 5, 1)))), ScoreGroup(tuple(map(attempt, (1, 2))))])
     assert found == [[0.5, 1.0, 0.75, 0.25], [0.5, 1.0]]
     assert oracle.calls == 1
@@ -151,14 +154,14 @@ def test_a_judge_that_never_ranks_is_an_error_and_one_that_once_did_has_ties() -
 
 
 def test_a_judge_with_a_tokenizer_counts_exactly() -> None:
-    policy = TransformersPolicy(tiny_policy_model(), tiny_tokenizer(), name="tiny")
+    policy = transformers_policy(tiny_policy_model(), tiny_tokenizer(), name="tiny")
     talk = (Message("user", "the red key"),)
     policy.propose([ProposeRequest(talk, 1, Decoding(max_tokens=1), NoiseKey(0, "task", "0"))])
     assert policy.count_tokens(talk) == policy.usage.tokens_unique
 
 
 def test_a_window_that_does_not_hold_two_attempts_is_an_error() -> None:
-    policy = TransformersPolicy(tiny_policy_model(), tiny_tokenizer(), name="tiny")
+    policy = transformers_policy(tiny_policy_model(), tiny_tokenizer(), name="tiny")
     with pytest.raises(DataError, match="window of 512 tokens does not hold"):
         JudgeReward(policy, "judge:tiny").score([ScoreGroup((attempt(1, 30), attempt(2, 30)))])
 

@@ -12,7 +12,7 @@ from tiny_models import tiny_policy_model, tiny_reward_model, tiny_tokenizer
 from agentrm_models.chat import ChatEncoder
 from agentrm_models.messages import Conversation, Message
 from agentrm_models.policies.base import Decoding, NoiseKey, ProposeRequest
-from agentrm_models.policies.transformers import TransformersPolicy
+from agentrm_models.policies.transformers import transformers_policy
 from agentrm_models.rewards.base import ScoreGroup
 from agentrm_models.rewards.explicit import ExplicitReward
 from agentrm_models.trie import llama_layers
@@ -274,8 +274,8 @@ def test_a_batch_beyond_the_limit_is_halved() -> None:
     plain = ExplicitReward(tiny_reward_model(), TOKENIZER, use_cache=False)
     items = tuple((Message("user", f"{k} " * 30), Message("assistant", "Action: go")) for k in range(6))
     assert reward.score([ScoreGroup(items)])[0] == pytest.approx(plain.score([ScoreGroup(items)])[0], abs=1e-4)
-    policy = TransformersPolicy(tiny_policy_model().double(), TOKENIZER, cache_bytes=300 * token)
-    wide = TransformersPolicy(tiny_policy_model().double(), TOKENIZER)
+    policy = transformers_policy(tiny_policy_model().double(), TOKENIZER, cache_bytes=300 * token)
+    wide = transformers_policy(tiny_policy_model().double(), TOKENIZER)
     requests = [ask(item[:1], 3, str(k)) for k, item in enumerate(items)]
     found, expected = policy.propose(requests), wide.propose(requests)
     assert [[one.text for one in some] for some in found] == [[one.text for one in some] for some in expected]
@@ -367,7 +367,7 @@ def test_samples_follow_the_law_of_one_by_one_sampling() -> None:
             if "embed" in name:
                 weight[8:] = 0  # leaves mass on a few tokens
                 weight *= 3
-    policy = TransformersPolicy(model, tokenizer, stop_after_action=False)
+    policy = transformers_policy(model, tokenizer, stop_after_action=False)
     chat = (Message("user", "go"),)
     encoder = ChatEncoder(tokenizer)
     prompt = encoder.ids(chat, True)
@@ -392,7 +392,7 @@ def test_samples_follow_the_law_of_one_by_one_sampling() -> None:
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_a_beam_episode_computes_each_unique_token_once(family: str) -> None:
     """Five beams of five candidates, six steps: tokens computed / unique tokens <= 1.05, for policy and reward."""
-    policy = TransformersPolicy(tiny_policy_model(family, seed=3), TOKENIZER)
+    policy = transformers_policy(tiny_policy_model(family, seed=3), TOKENIZER)
     reward = ExplicitReward(tiny_reward_model(family), TOKENIZER)
     plain = ExplicitReward(tiny_reward_model(family), TOKENIZER, use_cache=False)
     assert policy.notice == reward.notice == ""
@@ -415,20 +415,20 @@ def test_a_beam_episode_computes_each_unique_token_once(family: str) -> None:
 
 def test_architectures_that_cannot_be_cached_are_named() -> None:
     for family, word in (("gpt_neo", "own way"), ("mistral", "sliding")):
-        policy = TransformersPolicy(tiny_policy_model(family), TOKENIZER)
+        policy = transformers_policy(tiny_policy_model(family), TOKENIZER)
         assert word in policy.notice and type(tiny_policy_model(family)).__name__ in policy.notice
     for family in ("llama", "qwen2", "gpt2"):
-        assert TransformersPolicy(tiny_policy_model(family), TOKENIZER).notice == ""
+        assert transformers_policy(tiny_policy_model(family), TOKENIZER).notice == ""
     scaled = {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}
-    assert TransformersPolicy(tiny_policy_model(rope_parameters=scaled), TOKENIZER).notice == ""
+    assert transformers_policy(tiny_policy_model(rope_parameters=scaled), TOKENIZER).notice == ""
     scaled["rope_type"] = "dynamic"
-    assert "dynamic" in TransformersPolicy(tiny_policy_model(rope_parameters=scaled), TOKENIZER).notice
+    assert "dynamic" in transformers_policy(tiny_policy_model(rope_parameters=scaled), TOKENIZER).notice
 
 
 def test_the_model_object_keeps_its_own_attention() -> None:
     model = tiny_policy_model()
     before = model.config._attn_implementation
-    policy = TransformersPolicy(model, TOKENIZER)
+    policy = transformers_policy(model, TOKENIZER)
     policy.propose([ask((Message("user", "go"),), 2, "0")])
     assert model.config._attn_implementation == before
 

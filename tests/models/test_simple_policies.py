@@ -15,7 +15,8 @@ from agentrm_models.messages import Message
 from agentrm_models.policies.base import Decoding, NoiseKey, ProposeRequest
 from agentrm_models.policies.expert import ExpertPolicy
 from agentrm_models.policies.human import HumanPolicy
-from agentrm_models.policies.scripted import FileScriptPolicy, ScriptedPolicy, reply_distribution
+from agentrm_models.policies.script_file import FileScriptPolicy
+from agentrm_models.policies.scripted import ScriptedPolicy, reply_distribution
 from agentrm_models.rewards.base import ScoreGroup
 from agentrm_models.rewards.scripted import RandomReward
 

@@ -12,6 +12,7 @@ import numpy
 import pytest
 from safetensors.numpy import save_file
 
+from agentrm_models import bundled as bundled_package
 from agentrm_models import specs
 from agentrm_models.errors import AgentRMError, DataError, UsageError
 from agentrm_models.specs import describe_spec, load_policy, load_reward, parse_spec
@@ -32,7 +33,7 @@ def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     make_folder(root / "small-reward", "LlamaForSequenceClassification")
     make_folder(root / "pair" / "policy", "LlamaForCausalLM")
     make_folder(root / "pair" / "reward", "LlamaForSequenceClassification")
-    monkeypatch.setattr(specs, "list_models", lambda: specs.bundled_models(root))
+    monkeypatch.setattr(bundled_package, "HERE", root)
     return root
 
 
@@ -47,8 +48,8 @@ def test_models_without_weights_load() -> None:
 def test_bundled_models_are_found_by_role(bundled: Path) -> None:
     listed = [(model.name, model.role) for model in specs.list_models()]
     assert listed == [("pair", "policy"), ("pair", "reward"), ("small-policy", "policy"), ("small-reward", "reward")]
-    assert parse_spec("bundled:small-policy", "policy").path == bundled / "small-policy"
-    assert parse_spec("bundled:pair", "reward").path == bundled / "pair" / "reward"
+    assert parse_spec("bundled:small-policy", "policy").folder == bundled / "small-policy"
+    assert parse_spec("bundled:pair", "reward").folder == bundled / "pair" / "reward"
     assert "no download" in describe_spec("bundled:pair", "policy")
 
 
@@ -73,8 +74,8 @@ def test_wrong_bundled_names_offer_the_nearest(bundled: Path) -> None:
         ("hf:model", "policy", UsageError, "hf:ORG/REPO"),
         ("no/such/folder", "policy", DataError, "no/such/folder does not exist"),
         ("missing.gguf", "policy", DataError, "missing.gguf does not exist"),
-        ("human", "reward", UsageError, "unknown reward model"),
-        ("http://localhost:1/v1", "reward", UsageError, "a server cannot be used"),
+        ("human", "reward", UsageError, "is a policy, not a reward model"),
+        ("http://localhost:1/v1", "reward", UsageError, "is a policy, not a reward model"),
     ],
 )
 def test_mistakes_are_one_clear_line(spec: str, role: str, error: type[AgentRMError], text: str) -> None:

@@ -9,9 +9,10 @@ from tiny_models import save_model, tiny_policy_model, tiny_reward_model, tiny_t
 from agentrm_models.chat import ChatEncoder
 from agentrm_models.errors import DataError, InterruptedRun, UsageError
 from agentrm_models.generation import action_of, complete_action
+from agentrm_models.load_options import LoadOptions
 from agentrm_models.messages import Conversation, Message
 from agentrm_models.policies.base import Decoding, NoiseKey, ProposeRequest
-from agentrm_models.policies.transformers import TransformersPolicy
+from agentrm_models.policies.transformers import load_transformers_policy, transformers_policy
 from agentrm_models.usage import Progress
 
 TOKENIZER = tiny_tokenizer()
@@ -47,7 +48,7 @@ def generated(model: object, chat: Conversation, max_tokens: int) -> str:
 @pytest.mark.parametrize("use_cache", [True, False])
 def test_greedy_generation_equals_generate(family: str, use_cache: bool) -> None:
     model = tiny_policy_model(family)
-    policy = TransformersPolicy(model, TOKENIZER, use_cache=use_cache, stop_after_action=False)
+    policy = transformers_policy(model, TOKENIZER, use_cache=use_cache, stop_after_action=False)
     found = policy.propose([ask(chat, temperature=0, max_tokens=24) for chat in CHATS])
     assert [candidates[0].text for candidates in found] == [generated(model, chat, 24) for chat in CHATS]
 
@@ -56,10 +57,10 @@ def test_greedy_generation_equals_generate(family: str, use_cache: bool) -> None
 def test_candidates_do_not_depend_on_what_is_asked_together(family: str) -> None:
     requests = [ask(chat, n, node=str(n)) for chat, n in zip(CHATS, (3, 1, 4), strict=True)]
     model = tiny_policy_model(family).double()
-    together = TransformersPolicy(model, TOKENIZER).propose(requests)
-    policy = TransformersPolicy(model, TOKENIZER)
+    together = transformers_policy(model, TOKENIZER).propose(requests)
+    policy = transformers_policy(model, TOKENIZER)
     alone = [policy.propose([request])[0] for request in requests[::-1]][::-1]
-    uncached = TransformersPolicy(model, TOKENIZER, use_cache=False).propose(requests)
+    uncached = transformers_policy(model, TOKENIZER, use_cache=False).propose(requests)
     assert [len(candidates) for candidates in together] == [3, 1, 4]
     assert len({candidate.text for candidates in together for candidate in candidates}) > 4
     for other in (alone, uncached):
@@ -69,7 +70,7 @@ def test_candidates_do_not_depend_on_what_is_asked_together(family: str) -> None
 
 
 def test_first_candidate_continues_the_numbering() -> None:
-    policy = TransformersPolicy(tiny_policy_model(), TOKENIZER)
+    policy = transformers_policy(tiny_policy_model(), TOKENIZER)
     request = ask(CHATS[0], 4)
     all_four = policy.propose([request])[0]
     later = ProposeRequest(CHATS[0], 2, request.decoding, NoiseKey(3, "maze:1", "0", first_candidate=2))
@@ -78,7 +79,7 @@ def test_first_candidate_continues_the_numbering() -> None:
 
 def test_log_probability_is_that_of_the_reply_at_temperature_one() -> None:
     model = tiny_policy_model()
-    policy = TransformersPolicy(model, TOKENIZER, stop_after_action=False)
+    policy = transformers_policy(model, TOKENIZER, stop_after_action=False)
     encoder = ChatEncoder(TOKENIZER)
     prompt = encoder.ids(CHATS[1], True)
     checked = 0
@@ -96,13 +97,13 @@ def test_log_probability_is_that_of_the_reply_at_temperature_one() -> None:
 
 
 def test_several_candidates_at_temperature_zero_are_refused() -> None:
-    policy = TransformersPolicy(tiny_policy_model(), TOKENIZER)
+    policy = transformers_policy(tiny_policy_model(), TOKENIZER)
     with pytest.raises(UsageError, match="Temperature 0"):
         policy.propose([ask(CHATS[0], 2, temperature=0)])
 
 
 def test_excluded_actions_are_sampled_again_and_at_last_accepted() -> None:
-    policy = TransformersPolicy(tiny_policy_model(), TOKENIZER)
+    policy = transformers_policy(tiny_policy_model(), TOKENIZER)
     request = ask(CHATS[0], 3)
     before = policy.propose([request])[0]
     excluding = ProposeRequest(CHATS[0], 3, request.decoding, request.noise, exclude=("",))
@@ -112,7 +113,7 @@ def test_excluded_actions_are_sampled_again_and_at_last_accepted() -> None:
 
 
 def test_the_ledger_counts_tokens_once() -> None:
-    policy = TransformersPolicy(tiny_policy_model(), TOKENIZER, use_cache=False)
+    policy = transformers_policy(tiny_policy_model(), TOKENIZER, use_cache=False)
     encoder = ChatEncoder(TOKENIZER)
     found = policy.propose([ask(CHATS[0], 1, max_tokens=5)])[0][0]
     prompt = len(encoder.ids(CHATS[0], True))
@@ -125,7 +126,7 @@ def test_the_ledger_counts_tokens_once() -> None:
 
 
 def test_progress_is_called_at_each_token_and_may_stop() -> None:
-    policy = TransformersPolicy(tiny_policy_model(), TOKENIZER)
+    policy = transformers_policy(tiny_policy_model(), TOKENIZER)
     seen: list[Progress] = []
 
     def stop_at_three(progress: Progress) -> None:
@@ -137,12 +138,12 @@ def test_progress_is_called_at_each_token_and_may_stop() -> None:
         policy.propose([ask(CHATS[0], 3)], stop_at_three)
     assert [progress.done for progress in seen] == [0, 1, 2, 3]
     again = policy.propose([ask(CHATS[0], 3)])
-    fresh = TransformersPolicy(tiny_policy_model(), TOKENIZER).propose([ask(CHATS[0], 3)])
+    fresh = transformers_policy(tiny_policy_model(), TOKENIZER).propose([ask(CHATS[0], 3)])
     assert [one.text for one in again[0]] == [one.text for one in fresh[0]]
 
 
 def test_a_full_context_is_cut_and_counted() -> None:
-    policy = TransformersPolicy(tiny_policy_model(max_position_embeddings=128), TOKENIZER)
+    policy = transformers_policy(tiny_policy_model(max_position_embeddings=128), TOKENIZER)
     assert policy.traits.context_length == 128
     texts = ["Goal."]
     for step in range(12):
@@ -155,7 +156,7 @@ def test_a_full_context_is_cut_and_counted() -> None:
 def test_a_reply_ends_with_the_window() -> None:
     for family in ("llama", "gpt2"):
         size = {"n_positions": 64} if family == "gpt2" else {"max_position_embeddings": 64}
-        policy = TransformersPolicy(tiny_policy_model(family, **size), TOKENIZER, stop_after_action=False)
+        policy = transformers_policy(tiny_policy_model(family, **size), TOKENIZER, stop_after_action=False)
         found = policy.propose([ask(conversation("Goal."), 2, max_tokens=500)])[0]
         assert all(0 < one.tokens < 64 for one in found)
 
@@ -174,38 +175,38 @@ def test_folders_load_with_their_prompt_and_digest(tmp_path: Path) -> None:
     model = tiny_policy_model()
     folder = save_model(model.half(), TOKENIZER, tmp_path / "policy")
     (folder / "agentrm.json").write_text('{"prompt": "short"}')
-    policy = TransformersPolicy.load(folder, device="cpu", name="mine")
+    policy = load_transformers_policy(folder, LoadOptions(device="cpu"), name="mine")
     assert policy.traits.name == "mine"
     assert policy.traits.prompt == "short"
     assert len(policy.traits.digest) == 16
-    alike = TransformersPolicy(model.float(), TOKENIZER)
+    alike = transformers_policy(model.float(), TOKENIZER)
     found, expected = (one.propose([ask(CHATS[0], 2)])[0] for one in (policy, alike))
     assert [one.text for one in found] == [one.text for one in expected]
 
 
 def test_folders_that_are_wrong_are_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such model folder"):
-        TransformersPolicy.load(tmp_path / "nowhere")
+        load_transformers_policy(tmp_path / "nowhere")
     folder = save_model(tiny_policy_model(), TOKENIZER, tmp_path / "policy")
     weights = folder / "model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match="cut off"):
-        TransformersPolicy.load(folder)
+        load_transformers_policy(folder)
     weights.unlink()
     (folder / "pytorch_model.bin").write_bytes(whole)
     with pytest.raises(DataError, match="never read"):
-        TransformersPolicy.load(folder)
+        load_transformers_policy(folder)
     weights.write_bytes(whole)
     (folder / "agentrm.json").write_text('{"prompt": "long"}')
     with pytest.raises(DataError, match=r"agentrm\.json: .*'long'.*prompt"):
-        TransformersPolicy.load(folder)
+        load_transformers_policy(folder)
     (folder / "agentrm.json").unlink()
     (folder / "config.json").write_text("{}")
     with pytest.raises(DataError, match="policy"):
-        TransformersPolicy.load(folder)
+        load_transformers_policy(folder)
     reward = save_model(tiny_reward_model(), TOKENIZER, tmp_path / "reward")
     with pytest.raises(DataError, match="reward model"):
-        TransformersPolicy.load(reward)
+        load_transformers_policy(reward)
     with pytest.raises(UsageError, match="--device abacus"):
-        TransformersPolicy.load(folder, device="abacus")
+        load_transformers_policy(folder, LoadOptions(device="abacus"))

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from agentrm_models.bundled import model_role
 from agentrm_models.errors import DataError, DivergedError, InterruptedRun, UsageError
 from agentrm_models.folder_settings import read_settings
+from agentrm_models.load_options import LoadOptions
 from agentrm_models.messages import Message
 from agentrm_models.replies import parse_reply
 from agentrm_models.rewards.base import ScoreGroup
@@ -313,8 +314,8 @@ def test_a_resumed_pipeline_passes_finished_stages_over(done_pipeline, make_work
 
 def test_the_saved_models_load_and_score(done_pipeline):
 
-    policy = load_policy(str(done_pipeline.folder("export") / "policy"), threads=1)
-    reward = load_reward(str(done_pipeline.folder("export") / "reward"), threads=1)
+    policy = load_policy(str(done_pipeline.folder("export") / "policy"), LoadOptions(threads=1))
+    reward = load_reward(str(done_pipeline.folder("export") / "reward"), LoadOptions(threads=1))
     assert policy.traits.prompt == reward.traits.prompt == "short"
     groups = read_json(done_pipeline.folder("explore") / "dev" / "siblings.json", list[JudgedGroup])
     groups = groups or [
@@ -356,7 +357,7 @@ def test_the_backbone_may_tell_the_likelihood_and_is_stored_beside(done_pipeline
     pieces = judged_pieces(sft_module.load_tokenizer(folder), groups, 512)
     trained_view = [group.rewards(0.2) for group in judge_pieces(model, pieces, "cpu", language)]
     alone = [group.rewards(0.2) for group in judge_pieces(model, pieces, "cpu")]
-    playing_view = load_reward(str(folder), threads=1).score(
+    playing_view = load_reward(str(folder), LoadOptions(threads=1)).score(
         [ScoreGroup(tuple(item.conversation for item in group.items)) for group in groups]
     )
     for one, other in zip(trained_view, playing_view, strict=True):
@@ -389,8 +390,8 @@ def test_dev_may_choose_what_the_likelihood_counts_in_each_environment(done_pipe
         ("ladder", "Climb the ladder.", 0.0),
         ("stairs", "Climb the stairs.", 0.2),
     ]
-    reward = load_reward(str(workspace.folder("fit") / "reward"), threads=1)
-    plain = load_reward(str(done_pipeline.folder("export") / "reward"), threads=1)
+    reward = load_reward(str(workspace.folder("fit") / "reward"), LoadOptions(threads=1))
+    plain = load_reward(str(done_pipeline.folder("export") / "reward"), LoadOptions(threads=1))
     assert reward.traits.digest != plain.traits.digest
     card = (workspace.folder("fit") / "reward" / "README.md").read_text()
     assert f"a weight (ladder 0, stairs 0.2, others {settings.likelihood:g})" in card
@@ -426,7 +427,7 @@ def test_an_implicit_model_is_fitted_stored_with_its_reference_and_plays_as_it_w
     models = (prepare_for_training(load_policy_model(str(place)), "cpu").eval() for place in places)
     pieces = judged_paths(sft_module.load_tokenizer(folder), groups, 512)
     [judged] = judge_paths(Pair(*models, 0.5), pieces, "cpu")
-    reward = load_reward(str(folder), threads=1)
+    reward = load_reward(str(folder), LoadOptions(threads=1))
     assert model_role(folder) == "reward"
     playing_view = reward.score([ScoreGroup(tuple(item.conversation for item in groups[0].items))])[0]
     assert judged[settings.aggregate] == pytest.approx(playing_view, abs=1e-4)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from agentrm_models.errors import DataError
+from agentrm_models.errors import DataError, UsageError
 from agentrm_models.folder_settings import FolderSettings, read_settings
 
 ModelRole: TypeAlias = Literal["policy", "reward"]
@@ -36,6 +37,11 @@ class BundledModel(NamedTuple):
     def spec(self) -> str:
         """The spec that loads it."""
         return f"bundled:{self.name}"
+
+
+def role_name(role: ModelRole) -> str:
+    """The role in the words of messages."""
+    return "policy" if role == "policy" else "reward model"
 
 
 class _Config(msgspec.Struct):
@@ -68,17 +74,37 @@ def _settings(folder: Path) -> FolderSettings:
         return FolderSettings()
 
 
-def bundled_models(root: Path = HERE) -> list[BundledModel]:
+def bundled_models(root: Path | None = None) -> list[BundledModel]:
     """List what is shipped, sorted by name.
 
     A name is a folder with a `config.json`, or a folder with a `policy` and a `reward` folder inside, which then
     share the name.
     """
     found = []
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+    for folder in sorted(path for path in (root or HERE).iterdir() if path.is_dir()):
         for place in (folder, folder / "policy", folder / "reward"):
             role = model_role(place)
             if role is not None:
                 size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
                 found.append(BundledModel(folder.name, role, place, size, trained_on(place)))
     return found
+
+
+def find_bundled(name: str, role: ModelRole) -> BundledModel:
+    """The model of this name and role.
+
+    Raises:
+        UsageError: There is none; the message offers the nearest name.
+    """
+    models = bundled_models()
+    fitting = [model for model in models if model.role == role]
+    for model in fitting:
+        if model.name == name:
+            return model
+    known = f"Known: {', '.join(model.spec for model in fitting)}." if fitting else "None is shipped with this version."
+    if any(model.name == name for model in models):
+        raise UsageError(f"bundled:{name} is not a {role_name(role)}", known)
+    near = get_close_matches(name, [model.name for model in fitting], n=1, cutoff=0.4)
+    raise UsageError(
+        f"unknown bundled {role_name(role)} {name[:80]!r}", f"Did you mean 'bundled:{near[0]}'?" if near else known
+    )

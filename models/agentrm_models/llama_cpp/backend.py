@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from agentrm_models.llama_cpp.native import NativeContext
+from agentrm_models.llama_cpp.native import NativeContext, NativeModel
 from agentrm_models.llama_cpp.sequences import RowsHook, SequencePool, distinct_tokens
+from agentrm_models.usage import Progress, ProgressHook
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,23 +19,43 @@ class LlamaBackend:
     """Logits for token sequences, each token computed once while it is in the pool.
 
     Args:
-        context: Where the cells are; nobody else uses it.
-        sequences: How many sequences the context has.
+        model: Nobody else uses it from here on; it is closed with this.
+        cells: Tokens of all sequences together.
+        sequences: How many sequences can exist at once.
+        threads: CPU threads; 0 takes half of the machine's.
+        exact: 32-bit cache without flash attention, to compare with another library.
 
-    Attributes:
-        reading: Called while prompts are computed.
+    Raises:
+        MemoryExhaustedError: No memory for the cells.
     """
 
-    def __init__(self, context: NativeContext, sequences: int) -> None:
-        self._cells = context.cells
+    def __init__(
+        self, model: NativeModel, *, cells: int, sequences: int, threads: int = 0, exact: bool = False
+    ) -> None:
+        self._model = model
+        self._context = NativeContext(model, cells=cells, sequences=sequences, threads=threads, exact=exact)
         self._sequences = sequences
-        self.pool = SequencePool(context, sequences)
-        self.reading: RowsHook = lambda done, total: None
+        self._pool = SequencePool(self._context, sequences)
+        self._reading: RowsHook = lambda done, total: None
+
+    def begin_call(self, progress: ProgressHook) -> None:
+        """Report to this hook while prompts are read, and keep what is used from here on over the next episode."""
+        self._reading = lambda done, total: progress(Progress("reading", done, total))
+        self._pool.begin_round()
+
+    def begin_episode(self) -> None:
+        """Drop what the last call did not use; the instruction that all episodes share stays."""
+        self._pool.forget_older_rounds()
+
+    def close(self) -> None:
+        """Free cells and weights."""
+        self._context.close()
+        self._model.close()
 
     @property
     def computed(self) -> int:
         """Rows decoded so far."""
-        return self.pool.rows_computed
+        return self._pool.rows_computed
 
     def outputs(self, sequences: Sequence[Sequence[int]]) -> Tensor:
         """Logits after the last token of each sequence (sequences, vocabulary)."""
@@ -42,8 +63,8 @@ class LlamaBackend:
 
         rows = []
         for tokens in sequences:
-            sequence, logits = self.pool.open(list(tokens), self.reading)
-            self.pool.release(sequence)
+            sequence, logits = self._pool.open(list(tokens), self._reading)
+            self._pool.release(sequence)
             rows.append(torch.from_numpy(logits))
         return torch.stack(rows)
 
@@ -55,12 +76,12 @@ class LlamaBackend:
         """
         needed = distinct_tokens([list(tokens) for tokens in prompts])
         needed += sum(count * limit for count, limit in zip(counts, limits, strict=True))
-        if sum(counts) > 1 and (sum(counts) >= self._sequences or needed > self._cells):
+        if sum(counts) > 1 and (sum(counts) >= self._sequences or needed > self._context.cells):
             raise MemoryError("more branches than the context has room for")
-        decoding = LlamaDecoding(self.pool)
+        decoding = LlamaDecoding(self._pool)
         try:
             for tokens, count in zip(prompts, counts, strict=True):
-                decoding.open(list(tokens), count, self.reading)
+                decoding.open(list(tokens), count, self._reading)
         except BaseException:
             decoding.close()
             raise

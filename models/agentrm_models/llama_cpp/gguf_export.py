@@ -31,6 +31,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from agentrm_models.errors import DataError, UsageError
 from agentrm_models.folder_settings import read_settings
+from agentrm_models.load_options import LoadOptions
 from agentrm_models.loading import load_folder
 from agentrm_models.weight_files import check_safetensors
 
@@ -412,7 +413,7 @@ def _logit_difference(folder: Path, file: Path) -> float:
     native = context.decode(tokens, range(length), [0] * length, [True] * length)
     context.close()
     model.close()
-    reference = load_folder(folder, "policy", "cpu", 0, False).model
+    reference = load_folder(folder, "policy", LoadOptions(device="cpu")).model
     with torch.inference_mode():
         expected = reference(torch.tensor([tokens])).logits[0].numpy()
     if native is None:

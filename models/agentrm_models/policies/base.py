@@ -90,6 +90,7 @@ class PolicyTraits(NamedTuple):
         interactive: A person answers; the runner waits for an override instead of calling `propose`.
         context_length: Tokens the model can read; 0 where there is no limit.
         deterministic: Always gives the same single reply (expert, scripted): more than one sample is waste.
+        environments: Names of the environments it was trained on; empty where nothing says so.
     """
 
     name: str
@@ -100,10 +101,16 @@ class PolicyTraits(NamedTuple):
     interactive: bool = False
     context_length: int = 0
     deterministic: bool = False
+    environments: tuple[str, ...] = ()
 
 
 class Policy(Protocol):
     """Proposes replies. Stateless to its caller: equal requests get equal answers."""
+
+    @property
+    def notice(self) -> str:
+        """What a person should know of how it was loaded, in one line; empty where there is nothing."""
+        ...
 
     @property
     def traits(self) -> PolicyTraits:

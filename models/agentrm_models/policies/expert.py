@@ -3,16 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from time import perf_counter
 
 from agentrm_models.errors import UsageError
-from agentrm_models.policies.base import Candidate, PolicyTraits, ProposeRequest
+from agentrm_models.kinds import ModelSpec, SpecText
+from agentrm_models.load_options import LoadOptions
+from agentrm_models.policies.base import Candidate, Policy, PolicyTraits, ProposeRequest
 from agentrm_models.sampling import check_decoding
 from agentrm_models.usage import Progress, ProgressHook, Usage, ignore_progress
 
 
+@dataclass(frozen=True)
+class ExpertSpec(ModelSpec[Policy]):
+    """`expert`."""
+
+    syntax = words = ("expert",)
+
+    spec: str
+
+    @classmethod
+    def parse(cls, text: SpecText) -> ExpertSpec | None:
+        """The word alone."""
+        return cls(text.whole) if text.whole == "expert" else None
+
+    def describe(self) -> str:
+        """Who plays."""
+        return "the environment's own expert"
+
+    def load(self, options: LoadOptions) -> Policy:
+        """There is nothing to load."""
+        return ExpertPolicy()
+
+
 class ExpertPolicy:
     """Replies what the environment's expert would do from the current state."""
+
+    notice = ""
 
     def __init__(self) -> None:
         self._usage = Usage()

@@ -3,13 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from agentrm_models.policies.base import Candidate, PolicyTraits, ProposeRequest
+from agentrm_models.kinds import ModelSpec, SpecText
+from agentrm_models.load_options import LoadOptions
+from agentrm_models.policies.base import Candidate, Policy, PolicyTraits, ProposeRequest
 from agentrm_models.usage import ProgressHook, Usage, ignore_progress
+
+
+@dataclass(frozen=True)
+class HumanSpec(ModelSpec[Policy]):
+    """`human`."""
+
+    syntax = words = ("human",)
+
+    spec: str
+
+    @classmethod
+    def parse(cls, text: SpecText) -> HumanSpec | None:
+        """The word alone."""
+        return cls(text.whole) if text.whole == "human" else None
+
+    def describe(self) -> str:
+        """Who plays."""
+        return "you choose every action"
+
+    def load(self, options: LoadOptions) -> Policy:
+        """There is nothing to load."""
+        return HumanPolicy()
 
 
 class HumanPolicy:
     """Marks that a person answers; it proposes nothing itself."""
+
+    notice = ""
 
     @property
     def traits(self) -> PolicyTraits:

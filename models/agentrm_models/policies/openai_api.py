@@ -106,6 +106,8 @@ class OpenAIPolicy:
         UsageError: The address is wrong, the key is refused, or there is no such model.
     """
 
+    notice = ""
+
     def __init__(self, address: str, *, timeout: float = 300.0) -> None:
         parts = urllib.parse.urlsplit(address)
         if parts.scheme not in ("http", "https") or not parts.hostname:

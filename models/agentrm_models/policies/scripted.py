@@ -1,16 +1,17 @@
-"""Policies without a model: a seeded, imperfect player for demos and tests, and replies read from a text file."""
+"""A policy without a model: a seeded, imperfect player for demos and tests."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Sequence
-from hashlib import blake2b
-from pathlib import Path
+from dataclasses import dataclass
 from time import perf_counter
 
-from agentrm_models.errors import DataError, UsageError
-from agentrm_models.policies.base import Candidate, PolicyTraits, ProposeRequest
+from agentrm_models.errors import UsageError
+from agentrm_models.kinds import ModelSpec, SpecText
+from agentrm_models.load_options import LoadOptions
+from agentrm_models.policies.base import Candidate, Policy, PolicyTraits, ProposeRequest
 from agentrm_models.sampling import NoiseStream, check_decoding
 from agentrm_models.usage import Progress, ProgressHook, Usage, ignore_progress
 
@@ -45,8 +46,32 @@ def reply_distribution(request: ProposeRequest) -> dict[str, float]:
     return replies
 
 
+@dataclass(frozen=True)
+class ScriptedSpec(ModelSpec[Policy]):
+    """`scripted`."""
+
+    syntax = words = ("scripted",)
+
+    spec: str
+
+    @classmethod
+    def parse(cls, text: SpecText) -> ScriptedSpec | None:
+        """The word alone."""
+        return cls(text.whole) if text.whole == "scripted" else None
+
+    def describe(self) -> str:
+        """How it plays."""
+        return "a seeded player without a model: half expert, half random valid actions"
+
+    def load(self, options: LoadOptions) -> Policy:
+        """There is nothing to load."""
+        return ScriptedPolicy()
+
+
 class ScriptedPolicy:
     """Follows the expert half of the time and otherwise picks a valid action at random; needs no model."""
+
+    notice = ""
 
     def __init__(self) -> None:
         self._usage = Usage()
@@ -116,57 +141,3 @@ def _pick(replies: dict[str, float], temperature: float, uniform: float) -> str:
         if threshold < 0:
             return text
     return next(reversed(replies))
-
-
-class FileScriptPolicy:
-    """Gives the replies of a text file, one for each step, separated by blank lines; the last one repeats."""
-
-    def __init__(self, file: Path) -> None:
-        try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-            raise DataError(f"cannot read the script {file}: {reason}") from None
-        self._replies = [part.strip("\n") for part in re.split(r"\n[ \t]*\n", text) if part.strip()]
-        if not self._replies:
-            raise DataError(
-                f"the script {file} has no reply", "Write one reply for each step, with blank lines between."
-            )
-        self._name = f"scripted:{file.name}"
-        self._digest = blake2b(text.encode(), digest_size=8).hexdigest()
-        self._usage = Usage()
-
-    @property
-    def traits(self) -> PolicyTraits:
-        """It always gives the same reply at the same step."""
-        return PolicyTraits(name=self._name, digest=self._digest, deterministic=True)
-
-    @property
-    def usage(self) -> Usage:
-        """No tokens are computed; words are counted as generated tokens."""
-        return self._usage
-
-    def propose(
-        self, requests: Sequence[ProposeRequest], progress: ProgressHook = ignore_progress
-    ) -> list[list[Candidate]]:
-        """Answer with the reply of the current step, which is the number of assistant messages so far."""
-        started = perf_counter()
-        answers = []
-        for done, request in enumerate(requests):
-            progress(Progress("reading the script", done, len(requests)))
-            check_decoding(request.decoding, request.n)
-            step = sum(message.role == "assistant" for message in request.conversation)
-            text = self._replies[min(step, len(self._replies) - 1)]
-            answers.append([Candidate(text, 0.0, len(text.split()))] * request.n)
-        self._usage += Usage(
-            tokens_generated=sum(reply.tokens for replies in answers for reply in replies),
-            requests=1,
-            milliseconds=(perf_counter() - started) * 1e3,
-        )
-        return answers
-
-    def new_episode(self) -> None:
-        """Nothing is kept between calls."""
-
-    def close(self) -> None:
-        """Nothing is held."""

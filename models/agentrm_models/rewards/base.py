@@ -27,10 +27,11 @@ class RewardTraits(NamedTuple):
         name: The name shown on screen and written in run files.
         digest: Identity of the weights (hex), empty where there are none.
         prompt: Which instruction the reward model is given; the paper's gives it the short one.
-        unit: Whether one step or a whole trajectory is judged.
+        unit: Whether a score judges the last step or the whole path to it; a search never aggregates the latter again.
         scale: Whether scores of different groups can be compared.
         context_length: Tokens the model can read; 0 where there is no limit.
         threshold: The reward from which on a trajectory is good enough, chosen on dev; None where nobody has.
+        environments: Names of the environments it was trained on; empty where nothing says so.
     """
 
     name: str
@@ -40,10 +41,16 @@ class RewardTraits(NamedTuple):
     scale: ScoreScale = "absolute"
     context_length: int = 0
     threshold: float | None = None
+    environments: tuple[str, ...] = ()
 
 
 class RewardModel(Protocol):
     """Judges history + thought + action, never the action's own observation."""
+
+    @property
+    def notice(self) -> str:
+        """What a person should know of how it was loaded, in one line; empty where there is nothing."""
+        ...
 
     @property
     def traits(self) -> RewardTraits:

@@ -11,18 +11,62 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from agentrm_models.bundled import bundled_models
 from agentrm_models.errors import DataError
-from agentrm_models.loading import digest_of_weights, load_folder
+from agentrm_models.folder_settings import read_settings
+from agentrm_models.kinds import ModelSpec, SpecText
+from agentrm_models.load_options import DEFAULT_OPTIONS, LoadOptions
 from agentrm_models.messages import Conversation, PromptStyle
-from agentrm_models.rewards.base import RewardTraits, ScoreGroup
-from agentrm_models.rewards.reader import Reader
-from agentrm_models.trie.likelihood import least_likelihood
+from agentrm_models.model_folder import ModelFolder
+from agentrm_models.rewards.base import RewardModel, RewardTraits, ScoreGroup
+from agentrm_models.rewards.implicit import ImplicitReward
 from agentrm_models.usage import ProgressHook, Usage, ignore_progress
+
+if TYPE_CHECKING:
+    from agentrm_models.rewards.reader import Reader
+
+
+@dataclass(frozen=True)
+class ExplicitSpec(ModelSpec[RewardModel]):
+    """A Transformers reward model; a folder that holds a reference model says that it is an implicit one."""
+
+    syntax = ("bundled:NAME", "FOLDER", "hf:ORG/REPO")
+
+    spec: str
+    source: ModelFolder
+
+    @classmethod
+    def parse(cls, text: SpecText) -> ExplicitSpec | None:
+        """A folder here, bundled or on the hub."""
+        source = ModelFolder.find(text, "reward")
+        return None if source is None else cls(text.whole, source)
+
+    @classmethod
+    def spellings(cls) -> list[str]:
+        """The bundled reward models."""
+        return [model.spec for model in bundled_models() if model.role == "reward"]
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder, unless it is still on the hub."""
+        return self.source.here
+
+    def describe(self) -> str:
+        """Where it is."""
+        return self.source.words
+
+    def load(self, options: LoadOptions) -> RewardModel:
+        """Load it: float32 on a CPU, bfloat16 on a GPU."""
+        folder = self.source.fetch(options)
+        if reference := read_settings(folder).reference:
+            return ImplicitReward.load(folder, folder / reference, options, name=self.spec)
+        return ExplicitReward.load(folder, options, name=self.spec)
 
 
 class ExplicitReward:
@@ -41,6 +85,7 @@ class ExplicitReward:
         likelihood: Weight of the likelihood of the reply in the reward; 0 leaves it out.
         likelihoods: The same for conversations that begin with a certain instruction; `likelihood` is for all others.
         language: Reads the causal language model that tells the likelihood; None takes the reward model itself.
+        environments: What it was trained on.
 
     Attributes:
         notice: Says why the prefix cache is not used; empty where it is.
@@ -62,7 +107,11 @@ class ExplicitReward:
         likelihood: float = 0.0,
         likelihoods: Mapping[str, float] | None = None,
         language: Reader | None = None,
+        environments: tuple[str, ...] = (),
     ) -> None:
+        from agentrm_models.loading import digest_of_weights
+        from agentrm_models.rewards.reader import Reader
+
         label = name or getattr(model, "name_or_path", "") or type(model).__name__
         if model.config.num_labels != 1:
             raise DataError(f"{label}: the reward model has {model.config.num_labels} outputs, one is needed")
@@ -70,35 +119,33 @@ class ExplicitReward:
         self._likelihood, self._likelihoods = likelihood, dict(likelihoods or {})
         wanted = any((likelihood, *self._likelihoods.values()))
         self._language = language if wanted else None
-        self.notice = " ".join(filter(None, (reader.notice for reader in self._readers())))
+        self.notice = " ".join({reader.notice: None for reader in self._readers() if reader.notice})
         if wanted and not (language or self._reader).tells_likelihood:
             raise DataError(f"{label}: a likelihood needs a decoder whose embedding is its language-model head")
         self._traits = RewardTraits(
-            label, digest or digest_of_weights(model), prompt, context_length=self._reader.context_length
+            label,
+            digest or digest_of_weights(model),
+            prompt,
+            context_length=self._reader.context_length,
+            environments=environments,
         )
 
     @classmethod
-    def load(
-        cls,
-        path: str | Path,
-        *,
-        device: str = "auto",
-        threads: int = 0,
-        cache_bytes: int = 0,
-        trust_remote_code: bool = False,
-        name: str = "",
-    ) -> ExplicitReward:
+    def load(cls, path: Path, options: LoadOptions = DEFAULT_OPTIONS, *, name: str = "") -> ExplicitReward:
         """Load a local model folder: float32 on a CPU, bfloat16 on a GPU.
 
         Raises:
             DataError: The folder is missing, incomplete, cut off, of another kind, or has more than one output.
             MemoryExhaustedError: The weights do not fit.
         """
-        found = load_folder(Path(path), "reward", device, threads, trust_remote_code)
+        from agentrm_models.loading import load_folder
+        from agentrm_models.rewards.reader import Reader
+
+        found, cache_bytes = load_folder(path, "reward", options), options.cache_bytes
         settings, digest, language = found.settings, found.digest, None
         likelihoods = {each.instruction: each.weight for each in settings.likelihoods}
         if settings.likelihood_model and any((settings.likelihood, *likelihoods.values())):
-            spoken = load_folder(Path(path) / settings.likelihood_model, "policy", device, threads, trust_remote_code)
+            spoken = load_folder(path / settings.likelihood_model, "policy", options)
             digest = hashlib.sha256(f"{digest} {spoken.digest}".encode()).hexdigest()[:16]
             cache_bytes //= 2
             language = Reader(spoken.model, spoken.tokenizer, cache_bytes, True)
@@ -112,6 +159,7 @@ class ExplicitReward:
             likelihood=settings.likelihood,
             likelihoods=likelihoods,
             language=language,
+            environments=settings.environments,
         )
 
     @property
@@ -154,6 +202,8 @@ class ExplicitReward:
         return [self._reader] if self._language is None else [self._reader, self._language]
 
     def _values(self, items: Sequence[Conversation], progress: ProgressHook) -> list[float]:
+        from agentrm_models.trie.likelihood import least_likelihood
+
         weights = [self._weight(item) for item in items]
         if not any(weights):
             return [value for (value,) in self._reader.outputs(items, progress)]

@@ -9,24 +9,81 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import msgspec
 
-from agentrm_models.errors import DataError
+from agentrm_models.errors import DataError, UsageError
 from agentrm_models.folder_settings import Aggregate
-from agentrm_models.loading import LoadedModel, load_folder
+from agentrm_models.kinds import ModelSpec, SpecText
+from agentrm_models.load_options import DEFAULT_OPTIONS, LoadOptions
 from agentrm_models.messages import Conversation, PromptStyle
-from agentrm_models.rewards.base import RewardTraits, ScoreGroup
-from agentrm_models.rewards.reader import Reader
+from agentrm_models.policies.registry import parse_policy
+from agentrm_models.policies.transformers import TransformersSpec
+from agentrm_models.rewards.aggregation import aggregate as aggregated
+from agentrm_models.rewards.aggregation import unit_of
+from agentrm_models.rewards.base import RewardModel, RewardTraits, ScoreGroup
 from agentrm_models.usage import ProgressHook, Usage, ignore_progress
+
+if TYPE_CHECKING:
+    from agentrm_models.loading import LoadedModel
+    from agentrm_models.rewards.reader import Reader
 
 DEFAULT_BETA = 0.05
 """Where no file says what the policy was trained with (that of arXiv 2412.01981). It changes no order."""
 
 STEPS_REMEMBERED = 100_000
 """Steps whose rewards are remembered; beyond that the memory is emptied (only time is lost)."""
+
+
+@dataclass(frozen=True)
+class ImplicitSpec(ModelSpec[RewardModel]):
+    """`implicit:POLICY,REFERENCE[,AGGREGATE]`."""
+
+    syntax = ("implicit:POLICY,REFERENCE[,AGGREGATE]",)
+
+    spec: str
+    policy: TransformersSpec
+    reference: TransformersSpec
+    aggregate: Aggregate | None
+
+    @classmethod
+    def parse(cls, text: SpecText) -> ImplicitSpec | None:
+        """The word, two language models, and what becomes of the steps."""
+        if text.head != "implicit" or text.rest is None:
+            return None
+        kinds: tuple[Aggregate, ...] = get_args(Aggregate)
+        names = [name.strip() for name in text.rest.split(",")]
+        last = names.pop() if len(names) > 2 else ""
+        aggregate = next((kind for kind in kinds if kind == last), None)
+        if len(names) != 2 or not all(names) or (last and aggregate is None):
+            raise UsageError(
+                f"{text.whole[:80]!r} does not name two models",
+                f"Write implicit:POLICY,REFERENCE, and one of {', '.join(kinds)} behind a further comma if you like.",
+            )
+        policy, reference = (_language_model(name) for name in names)
+        return cls(text.whole, policy, reference, aggregate)
+
+    def describe(self) -> str:
+        """Whose likelihoods are compared."""
+        return f"how much likelier than {self.reference.spec} {self.policy.spec} finds the replies"
+
+    def load(self, options: LoadOptions) -> RewardModel:
+        """Load both models."""
+        folders = [part.source.fetch(options) for part in (self.policy, self.reference)]
+        return ImplicitReward.load(folders[0], folders[1], options, name=self.spec, aggregate=self.aggregate)
+
+
+def _language_model(name: str) -> TransformersSpec:
+    part = parse_policy(name)
+    if isinstance(part, TransformersSpec):
+        return part
+    raise UsageError(
+        f"{name[:80]!r} does not tell how likely a reply is",
+        "An implicit reward takes folders, bundled policies and hub names of Transformers models.",
+    )
 
 
 class Pair(NamedTuple):
@@ -45,6 +102,10 @@ class ImplicitReward:
         aggregate: What becomes of the steps.
         prompt: Which instruction both models are given.
         digest: Identity of weights and settings.
+        environments: What the policy was trained on.
+
+    Attributes:
+        notice: Why a prefix cache is not used; empty where both are.
 
     Raises:
         DataError: One of the models does not tell how likely it finds a token.
@@ -60,6 +121,7 @@ class ImplicitReward:
         aggregate: Aggregate = "sum",
         prompt: PromptStyle = "full",
         digest: str = "",
+        environments: tuple[str, ...] = (),
     ) -> None:
         for reader in (policy, reference):
             if not reader.tells_likelihood:
@@ -70,45 +132,53 @@ class ImplicitReward:
         self._known: dict[Conversation, float] = {}
         self.notice = " ".join({reader.notice: None for reader in self._pair if reader.notice})
         windows = [reader.context_length for reader in self._pair if reader.context_length]
-        self._traits = RewardTraits(name, digest, prompt, context_length=min(windows, default=0))
+        self._traits = RewardTraits(
+            name,
+            digest,
+            prompt,
+            unit=unit_of(aggregate),
+            context_length=min(windows, default=0),
+            environments=environments,
+        )
 
     @classmethod
     def load(
         cls,
         policy: Path,
         reference: Path,
+        options: LoadOptions = DEFAULT_OPTIONS,
         *,
         name: str,
         aggregate: Aggregate | None = None,
-        device: str = "auto",
-        threads: int = 0,
-        cache_bytes: int = 0,
-        trust_remote_code: bool = False,
     ) -> ImplicitReward:
         """Load two local model folders; `beta`, `aggregate` and `prompt` are those of the policy's `agentrm.json`.
 
         Args:
+            options: The cache limit is that of both prefix caches together.
             aggregate: Beats the folder's.
-            cache_bytes: Limit of both prefix caches together; 0 lets each take a share of the free memory.
 
         Raises:
             DataError: A folder is missing, incomplete, cut off or no causal language model.
             MemoryExhaustedError: The weights do not fit.
         """
-        found = [load_folder(path, "policy", device, threads, trust_remote_code) for path in (policy, reference)]
+        from agentrm_models.loading import load_folder
+        from agentrm_models.rewards.reader import Reader
+
+        found = [load_folder(path, "policy", options) for path in (policy, reference)]
         settings = found[0].settings
         return cls(
-            *(Reader(each.model, each.tokenizer, cache_bytes // 2, True) for each in found),
+            *(Reader(each.model, each.tokenizer, options.cache_bytes // 2, True) for each in found),
             name=name,
             beta=settings.beta or DEFAULT_BETA,
             aggregate=aggregate or settings.aggregate or "sum",
             prompt=settings.prompt or "full",
             digest=_digest(found, aggregate or ""),
+            environments=settings.environments,
         )
 
     @property
     def traits(self) -> RewardTraits:
-        """Absolute scores of single steps: a path's steps are added up here, not by the search."""
+        """Absolute scores; a path's steps are aggregated here, not by the search, unless only the last one counts."""
         return self._traits
 
     @property
@@ -130,7 +200,9 @@ class ImplicitReward:
         paths = [[_steps(item) for item in group.items] for group in groups]
         new = {step: None for group in paths for path in group for step in path if step not in self._known}
         self._read(list(new), progress)
-        return [[self._value(path) for path in group] for group in paths]
+        return [
+            [aggregated([self._known[step] for step in path], self._aggregate) for path in group] for group in paths
+        ]
 
     def new_episode(self) -> None:
         """Nothing to do: what is not asked for again is evicted when a cache is full."""
@@ -152,16 +224,7 @@ class ImplicitReward:
             self._known[step] = reward
 
     def _value(self, path: Sequence[Conversation]) -> float:
-        rewards = [self._known[step] for step in path]
-        match self._aggregate:
-            case "sum":
-                return math.fsum(rewards)
-            case "mean":
-                return math.fsum(rewards) / len(rewards)
-            case "min":
-                return min(rewards)
-            case "last":
-                return rewards[-1]
+        return aggregated([self._known[step] for step in path], self._aggregate)
 
 
 def _steps(conversation: Conversation) -> list[Conversation]:

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from agentrm_models.errors import DataError
+from agentrm_models.errors import DataError, UsageError
+from agentrm_models.kinds import ModelSpec, SpecText
+from agentrm_models.load_options import LoadOptions
 from agentrm_models.messages import Conversation, Message
 from agentrm_models.policies.base import Candidate, CountsTokens, Decoding, NoiseKey, Policy, ProposeRequest
-from agentrm_models.rewards.base import RewardTraits, ScoreGroup
+from agentrm_models.policies.registry import PolicySpec, parse_policy
+from agentrm_models.rewards.base import RewardModel, RewardTraits, ScoreGroup
 from agentrm_models.usage import ProgressHook, Usage, ignore_progress
 
 LARGEST_HEAT = 16
@@ -60,6 +64,36 @@ _Ranker: TypeAlias = Generator[list[_Heat], list[_Ranking] | None, _Ranking]
 """Yields heats, is sent their rankings, and returns the whole ranking."""
 
 
+@dataclass(frozen=True)
+class JudgeSpec(ModelSpec[RewardModel]):
+    """`judge:POLICY`."""
+
+    syntax = ("judge:POLICY",)
+
+    spec: str
+    policy: PolicySpec
+
+    @classmethod
+    def parse(cls, text: SpecText) -> JudgeSpec | None:
+        """The word and a policy that reads what it is asked."""
+        if text.head != "judge" or text.rest is None:
+            return None
+        policy = parse_policy(text.rest)
+        if not policy.reads:
+            raise UsageError(
+                f"{text.whole[:80]!r}: {policy.spec} cannot judge", "A judge is a chat model or a server of one."
+            )
+        return cls(text.whole, policy)
+
+    def describe(self) -> str:
+        """Who judges."""
+        return f"{self.policy.spec} as a judge, which orders the attempts"
+
+    def load(self, options: LoadOptions) -> RewardModel:
+        """Load the policy."""
+        return JudgeReward(self.policy.load(options), self.spec)
+
+
 class JudgeReward:
     """A policy's language model as a judge: the best attempt of a group has score 1, the worst of n has 1 / n.
 
@@ -68,9 +102,13 @@ class JudgeReward:
     Args:
         policy: Any chat model.
         name: Shown on screen.
+
+    Attributes:
+        notice: The policy's.
     """
 
     def __init__(self, policy: Policy, name: str) -> None:
+        self.notice = policy.notice
         self._policy = policy
         self._ever_ranked = False
         self._dropped = 0
@@ -82,6 +120,7 @@ class JudgeReward:
             unit="trajectory",
             scale="within_group",
             context_length=policy.traits.context_length,
+            environments=policy.traits.environments,
         )
 
     @property

@@ -15,7 +15,7 @@ from agentrm_tui.search.greedy import Greedy
 
 def probe_greedy(workspace: Workspace, model: Any, tokenizer: Any, tasks: int) -> dict[str, float]:
     """Mean greedy outcome on the first dev tasks of each environment."""
-    from agentrm_models.policies.transformers import TransformersPolicy
+    from agentrm_models.policies.transformers import transformers_policy
 
     config = workspace.config
     attention = model.config._attn_implementation
@@ -23,7 +23,7 @@ def probe_greedy(workspace: Workspace, model: Any, tokenizer: Any, tasks: int) -
     model.eval()
     try:
         with torch.inference_mode():
-            policy = TransformersPolicy(model, tokenizer, name="probe", prompt=config.sft.prompt)
+            policy = transformers_policy(model, tokenizer, name="probe", prompt=config.sft.prompt)
             scores = {}
             for section in config.environments:
                 environment = make_environment(section.name)

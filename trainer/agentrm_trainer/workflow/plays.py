@@ -34,7 +34,7 @@ def load_policy_once(folder: str, device: str, threads: int) -> Policy:
     """The policy of a folder, kept by this process for its next chunk."""
     from agentrm_models.specs import load_policy
 
-    return load_policy(folder, device=device, threads=threads)
+    return load_policy(folder, LoadOptions(device=device, threads=threads))
 
 
 @lru_cache(maxsize=2)
@@ -42,7 +42,7 @@ def load_reward_once(spec: str, device: str, threads: int) -> RewardModel:
     """The reward model of a spec, kept by this process for its next chunk."""
     from agentrm_models.specs import load_reward
 
-    return load_reward(spec, device=device, threads=threads)
+    return load_reward(spec, LoadOptions(device=device, threads=threads))
 
 
 def make_plan(

@@ -1,0 +1,206 @@
+"""A language model as a policy: one generation loop over whatever computes its outputs.
+
+Prompts are fitted to the window, candidates of all requests grow together, and those whose action is excluded are
+sampled anew. Backends differ in how outputs are computed and kept, and in nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Protocol, runtime_checkable
+
+import msgspec
+
+from agentrm_models.chat import ChatEncoder
+from agentrm_models.context import FittedContext, fit_context
+from agentrm_models.generation import Branch, Prompt, action_of, generate
+from agentrm_models.messages import Conversation
+from agentrm_models.policies.base import Candidate, Decoding, PolicyTraits, ProposeRequest
+from agentrm_models.sampling import check_decoding
+from agentrm_models.trie.backends import ClosedBackend
+from agentrm_models.trie.ledger import TokenLedger
+from agentrm_models.trie.memory import in_smaller_batches
+from agentrm_models.trie.states import Backend
+from agentrm_models.usage import ProgressHook, Usage, ignore_progress
+
+ATTEMPTS = 4
+"""How often a candidate is sampled at most until its action is not excluded; then it is taken as it is."""
+
+
+@runtime_checkable
+class KeepsSequences(Protocol):
+    """A backend outside Python's memory, which has to know when calls, episodes and its own life begin and end."""
+
+    def begin_call(self, progress: ProgressHook) -> None:
+        """A call begins; report to its hook while prompts are read."""
+        ...
+
+    def begin_episode(self) -> None:
+        """Drop what the last call did not use."""
+        ...
+
+    def close(self) -> None:
+        """Free the model."""
+        ...
+
+
+class LanguageModelPolicy:
+    """A causal language model as a policy.
+
+    The weights must not change during the life of this object: states of the old ones would be reused.
+
+    Args:
+        backend: Gives the model's outputs.
+        encoder: Its tokenizer and chat template.
+        traits: Its name, identity, instruction and window.
+        notice: What a person should know of how it was loaded.
+        beginning: The id that the model wants before every text; None where the template says it all.
+        stop_after_action: End a reply after a complete `Action:` line, for models that do not end their turns.
+
+    Attributes:
+        notice: As given.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        encoder: ChatEncoder,
+        traits: PolicyTraits,
+        *,
+        notice: str = "",
+        beginning: int | None = None,
+        stop_after_action: bool = True,
+    ) -> None:
+        self.notice = notice
+        self._backend = backend
+        self._encoder = encoder
+        self._traits = traits
+        self._beginning = beginning
+        self._stop_after_action = stop_after_action
+        self._ledger = TokenLedger()
+        self._usage = Usage()
+
+    @property
+    def traits(self) -> PolicyTraits:
+        """Fixed facts about this policy."""
+        return self._traits
+
+    @property
+    def usage(self) -> Usage:
+        """Cost of all calls so far."""
+        return self._usage
+
+    def propose(
+        self, requests: Sequence[ProposeRequest], progress: ProgressHook = ignore_progress
+    ) -> list[list[Candidate]]:
+        """Sample candidates for all requests together.
+
+        A candidate whose action is excluded is sampled again a few times, then it stays. A candidate that fills the
+        window ends there.
+
+        Raises:
+            UsageError: Temperature 0 with several candidates.
+            MemoryExhaustedError: No memory left even for one sequence.
+            InterruptedRun: Raised by the progress hook.
+        """
+        started, computed, unique = perf_counter(), self._backend.computed, self._ledger.unique
+        for request in requests:
+            check_decoding(request.decoding, request.n)
+        if isinstance(self._backend, KeepsSequences):
+            self._backend.begin_call(progress)
+        contexts = [self._fit(request) for request in requests]
+        prompts = [self._prompt(request, context) for request, context in zip(requests, contexts, strict=True)]
+        branches: list[dict[int, Branch]] = [{} for _ in requests]
+        try:
+            for attempt in range(ATTEMPTS):
+                self._sample(requests, prompts, branches, attempt, progress)
+        finally:
+            self._usage += Usage(
+                tokens_computed=self._backend.computed - computed,
+                tokens_unique=self._ledger.unique - unique,
+                requests=1,
+                dropped_observations=sum(context.dropped for context in contexts),
+                milliseconds=(perf_counter() - started) * 1e3,
+            )
+        return [[numbered[number].candidate() for number in sorted(numbered)] for numbered in branches]
+
+    def count_tokens(self, conversation: Conversation) -> int:
+        """Tokens of a conversation and of what begins the next reply, nothing left out."""
+        return len(self._encoder.ids(conversation, True))
+
+    def new_episode(self) -> None:
+        """Tell a backend that keeps sequences; others evict what is not asked for again when their cache is full."""
+        if isinstance(self._backend, KeepsSequences):
+            self._backend.begin_episode()
+
+    def close(self) -> None:
+        """Free the model."""
+        if isinstance(self._backend, KeepsSequences):
+            self._backend.close()
+        self._backend = ClosedBackend()
+
+    def _fit(self, request: ProposeRequest) -> FittedContext:
+        """The ids that the model reads for a request; a reply has room up to half of the window."""
+        window, reserve = self._traits.context_length, request.decoding.max_tokens
+        if not window:
+            return fit_context(self._encoder, request.conversation, 0, reserve, True)
+        own = window - (self._beginning is not None)
+        context = fit_context(self._encoder, request.conversation, own, min(reserve, window // 2), True)
+        if self._beginning is None or context.ids[:1] == [self._beginning]:
+            return context
+        return context._replace(ids=[self._beginning, *context.ids])
+
+    def _prompt(self, request: ProposeRequest, context: FittedContext) -> Prompt:
+        first = request.noise.first_candidate
+        numbers = tuple(range(first, first + request.n))
+        decoding = self._within_window(request.decoding, context)
+        return Prompt(context.ids, numbers, decoding, request.noise, whole_turn=request.whole_turn)
+
+    def _within_window(self, decoding: Decoding, context: FittedContext) -> Decoding:
+        """Let a reply end where the window does, when more tokens are asked for than half of it holds."""
+        room = self._traits.context_length - len(context.ids)
+        if not self._traits.context_length or decoding.max_tokens <= room:
+            return decoding
+        return msgspec.structs.replace(decoding, max_tokens=max(room, 1))
+
+    def _sample(
+        self,
+        requests: Sequence[ProposeRequest],
+        prompts: Sequence[Prompt],
+        branches: list[dict[int, Branch]],
+        attempt: int,
+        progress: ProgressHook,
+    ) -> None:
+        """Sample the candidates that are missing, or whose action is excluded."""
+        places, missing = [], []
+        for place, (request, prompt) in enumerate(zip(requests, prompts, strict=True)):
+            numbers = tuple(number for number in prompt.numbers if _is_wanted(branches[place].get(number), request))
+            if numbers:
+                places.append(place)
+                missing.append(prompt._replace(numbers=numbers, attempt=attempt))
+
+        def run(batch: Sequence[Prompt]) -> list[list[Branch]]:
+            return generate(self._backend, self._encoder, batch, self._stop_after_action, progress)
+
+        replies = in_smaller_batches(run, missing, _halve, "generating")
+        for place, prompt, fresh in zip(places, missing, replies, strict=True):
+            branches[place].update(zip(prompt.numbers, fresh, strict=True))
+            history = self._ledger.add(prompt.ids)
+            for branch in fresh:
+                self._ledger.add(branch.ids[:-1], history)
+            self._usage += Usage(tokens_generated=sum(len(branch.ids) for branch in fresh))
+
+
+def _is_wanted(branch: Branch | None, request: ProposeRequest) -> bool:
+    if branch is None:
+        return True
+    return bool(request.exclude) and request.decoding.temperature > 0 and action_of(branch.text) in request.exclude
+
+
+def _halve(prompt: Prompt) -> tuple[Prompt, Prompt] | None:
+    """Split one prompt's candidates in two, where memory does not even suffice for one prompt."""
+    middle = len(prompt.numbers) // 2
+    if not middle:
+        return None
+    return prompt._replace(numbers=prompt.numbers[:middle]), prompt._replace(numbers=prompt.numbers[middle:])
