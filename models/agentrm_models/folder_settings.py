@@ -51,6 +51,12 @@ class FolderSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     beta: float | None = None
     aggregate: Aggregate | None = None
 
+    @property
+    def language(self) -> str:
+        """The folder inside this one whose model tells the likelihood; empty where none is needed."""
+        counts = any((self.likelihood, *(each.weight for each in self.likelihoods)))
+        return self.likelihood_model if counts else ""
+
 
 def read_settings(folder: Path) -> FolderSettings:
     """Read a folder's file; where there is none, nothing is said.

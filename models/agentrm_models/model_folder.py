@@ -80,10 +80,11 @@ def check_folder(folder: Path, role: ModelRole) -> Path:
         raise DataError(f"{folder} holds no model: its config.json is missing or cannot be read")
     if found != role:
         raise UsageError(f"{folder} holds a {role_name(found)}, not a {role_name(role)}")
-    reference = read_settings(folder).reference
-    weight_files(folder, "policy" if reference else role)
-    if reference:
-        weight_files(folder / reference, "policy")
+    settings = read_settings(folder)
+    weight_files(folder, "policy" if settings.reference else role)
+    for part in (settings.reference, settings.language):
+        if role == "reward" and part:
+            weight_files(folder / part, "policy")
     return folder
 
 

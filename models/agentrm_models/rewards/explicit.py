@@ -144,8 +144,8 @@ class ExplicitReward:
         found, cache_bytes = load_folder(path, "reward", options), options.cache_bytes
         settings, digest, language = found.settings, found.digest, None
         likelihoods = {each.instruction: each.weight for each in settings.likelihoods}
-        if settings.likelihood_model and any((settings.likelihood, *likelihoods.values())):
-            spoken = load_folder(path / settings.likelihood_model, "policy", options)
+        if settings.language:
+            spoken = load_folder(path / settings.language, "policy", options)
             digest = hashlib.sha256(f"{digest} {spoken.digest}".encode()).hexdigest()[:16]
             cache_bytes //= 2
             language = Reader(spoken.model, spoken.tokenizer, cache_bytes, True)
