@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from agentrm_models.errors import UsageError
 from agentrm_models.messages import PromptStyle
+from agentrm_models.spelling import did_you_mean
 from agentrm_tui.environments.base import SPLIT_SEEDS, EnvironmentTraits, Picture, Split, StepResult, Task
 
 SEED_DIGITS = 18
@@ -52,10 +52,8 @@ class BaseEnvironment(ABC):
         """Find a task by `LEVEL:SEED`; `LEVEL` alone is seed 0."""
         level, _, seed = task_id.partition(":")
         if level not in self.traits.levels:
-            near = get_close_matches(level, self.traits.levels, n=1, cutoff=0.0)
-            raise UsageError(
-                f"{self.traits.name} has no level {level[:80]!r}", f"Did you mean {near[0]!r}?" if near else ""
-            )
+            remedy = did_you_mean(level, self.traits.levels, "Levels")
+            raise UsageError(f"{self.traits.name} has no level {level[:80]!r}", remedy)
         if seed and not (seed.isascii() and seed.isdigit() and len(seed) <= SEED_DIGITS):
             wrong = (
                 f"task {task_id[:80]!r}: the seed {seed[:40]!r} is not a whole number of at most {SEED_DIGITS} digits"

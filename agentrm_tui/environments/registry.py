@@ -6,11 +6,11 @@ program did not come with: a file or a server. Behind either, `+RULE` names a pe
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from agentrm_models.errors import DataError, UsageError
+from agentrm_models.spelling import did_you_mean
 from agentrm_tui.environments.base import Environment
 
 GROUP = "agentrm_tui.environments"
@@ -86,6 +86,4 @@ def _unknown(name: str, kind: str, address: bool) -> tuple[str, str]:
         return f"environment {kind!r} needs an address", f"Write {kind}:WHERE; see agentrm-tui list environments."
     known = [*(f"{kind}:…" for kind in _addressed()), *_installed()]
     wanted = f"{kind}:…" if address else kind
-    near = get_close_matches(wanted[:80], known, n=1, cutoff=0.4)
-    hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
-    return f"unknown environment {name[:80]!r}", hint
+    return f"unknown environment {name[:80]!r}", did_you_mean(wanted, known)

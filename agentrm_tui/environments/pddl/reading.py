@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from difflib import get_close_matches
 from math import isfinite
 from typing import Any, NoReturn
 
 from agentrm_models.errors import DataError
+from agentrm_models.spelling import did_you_mean
 from agentrm_tui.environments.pddl.expressions import Group, Word, line_of, nest
 from agentrm_tui.environments.pddl.language import EQUALITY, ROOT_TYPE, Atom, Domain, Literal, Problem, Schema, Typed
 
@@ -228,7 +228,7 @@ class _Reader:
             kinds = self.kinds(items[position + 1] if position + 1 < len(items) else None, item)
             for kind in kinds if known else ():
                 if kind not in self.types:
-                    self.fail(f"type {kind!r} is not declared", item, _nearest(kind, self.types))
+                    self.fail(f"type {kind!r} is not declared", item, did_you_mean(kind, sorted(self.types), ""))
             if single and len(kinds) > 1:
                 self.fail("it has several types; (either …) is for parameters only", item)
             found.extend((name, kinds) for name in waiting)
@@ -349,12 +349,14 @@ class _Reader:
     def check_atom(self, atom: Atom, terms: set[str], node: object) -> None:
         wanted = 2 if atom[0] == EQUALITY else len(self.predicates.get(atom[0], ()))
         if atom[0] != EQUALITY and atom[0] not in self.predicates:
-            self.fail(f"predicate {atom[0]!r} is not declared", node, _nearest(atom[0], self.predicates))
+            remedy = did_you_mean(atom[0], sorted(self.predicates), "")
+            self.fail(f"predicate {atom[0]!r} is not declared", node, remedy)
         if len(atom) - 1 != wanted:
             self.fail(f"{_format_atom(atom)} needs {wanted} arguments", node)
         for term in atom[1:]:
             if term not in terms:
-                self.fail(f"{term!r} in {_format_atom(atom)} is not declared", node, _nearest(term, terms))
+                remedy = did_you_mean(term, sorted(terms), "")
+                self.fail(f"{term!r} in {_format_atom(atom)} is not declared", node, remedy)
 
 
 def _body(part: Group) -> Group:
@@ -383,8 +385,3 @@ def _word(text: str, line: int) -> Word:
     word = Word(text)
     word.line = line
     return word
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = get_close_matches(name[:80], sorted(known), n=1, cutoff=0.6)
-    return f"Did you mean {near[0][:80]!r}?" if near else ""

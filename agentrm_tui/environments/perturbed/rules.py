@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from hashlib import blake2b
 from random import Random
 from typing import NamedTuple, Protocol
 
 from agentrm_models.errors import UsageError
+from agentrm_models.spelling import did_you_mean
 from agentrm_tui.environments.declared import SEED_DIGITS
 from agentrm_tui.environments.perturbed.words import THINGS, VERBS
 
@@ -274,9 +274,7 @@ def make_rule(spec: str) -> Rule:
     """
     name, at, seed = spec.partition("@")
     if name not in PERTURBATIONS:
-        near = get_close_matches(name[:80], PERTURBATIONS, n=1, cutoff=0.4)
-        hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(PERTURBATIONS)}."
-        raise UsageError(f"unknown perturbation {name[:80]!r}", hint)
+        raise UsageError(f"unknown perturbation {name[:80]!r}", did_you_mean(name, PERTURBATIONS))
     if at and not (seed.isascii() and seed.isdigit() and len(seed) <= SEED_DIGITS):
         raise UsageError(f"perturbation {spec[:80]!r}: the seed is not a whole number", f"Write {name}@0.")
     return PERTURBATIONS[name].make(int(seed or "0"))

@@ -6,11 +6,12 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
+
+from agentrm_models.spelling import nearest
 
 _SHOWN = 40
 _WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", NoneType: "null"}
@@ -109,8 +110,8 @@ def find_tool(tools: Mapping[str, Tool], name: str) -> Tool:
     """
     if name in tools:
         return tools[name]
-    near = get_close_matches(name[:200], tools, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    near = nearest(name, tools)
+    hint = f"; did you mean {near}?" if near else ""
     raise RefusedError(f"there is no tool {quoted(name)} here{hint}")
 
 
