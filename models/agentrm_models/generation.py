@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from agentrm_models.chat import ChatEncoder
 from agentrm_models.policies.base import Candidate, Decoding, NoiseKey
+from agentrm_models.replies import action_of, reply_end
 from agentrm_models.sampling import NoiseStream, choose_tokens
 from agentrm_models.trie.states import Backend
 from agentrm_models.usage import Progress, ProgressHook
-
-_ACTION_LINE = re.compile(r"(?:^|\n)[ \t]*Action:[ \t]*\S[^\n]*\n", re.IGNORECASE)
-_ACTION = re.compile(r"(?:^|\n)[ \t]*Action:[ \t]*([^\n]*)", re.IGNORECASE)
-_TOOL_INPUT = re.compile(r"\s*(?:with )?Action Input:", re.IGNORECASE)
 
 
 class Prompt(NamedTuple):
@@ -25,6 +21,7 @@ class Prompt(NamedTuple):
         numbers: For each candidate its number in the noise key.
         attempt: How often candidates of these numbers were thrown away before.
         whole_turn: Replies end with their turn, not after their action.
+        input_line: An action may be followed by a line with its input (see `replies.reply_end`).
     """
 
     ids: list[int]
@@ -33,20 +30,33 @@ class Prompt(NamedTuple):
     noise: NoiseKey
     attempt: int = 0
     whole_turn: bool = False
+    input_line: bool = False
 
 
 class Branch:
-    """One reply being written."""
+    """One reply being written; `undecided` once it has an action that may be followed by its input."""
 
-    __slots__ = ("decoding", "ended", "ids", "log_probability", "noise", "text", "whole_turn")
+    __slots__ = (
+        "decoding",
+        "ended",
+        "ids",
+        "input_line",
+        "log_probability",
+        "noise",
+        "text",
+        "undecided",
+        "whole_turn",
+    )
 
     def __init__(self, prompt: Prompt, number: int) -> None:
         self.decoding = prompt.decoding
         self.whole_turn = prompt.whole_turn
+        self.input_line = prompt.input_line
         self.noise = NoiseStream(prompt.noise, number, prompt.attempt)
         self.ids: list[int] = []
         self.log_probability = 0.0
         self.ended = False
+        self.undecided = False
         self.text = ""
 
     def candidate(self) -> Candidate:
@@ -57,10 +67,10 @@ class Branch:
 def generate(
     backend: Backend, encoder: ChatEncoder, prompts: Sequence[Prompt], stop_after_action: bool, progress: ProgressHook
 ) -> list[list[Branch]]:
-    """Sample the branches of all prompts; they are ended by a stop token, their limit or a complete action line.
+    """Sample the branches of all prompts; they are ended by a stop token, their limit or the end of their reply.
 
     Args:
-        stop_after_action: End a reply at the line break after its `Action:` line, which is left out of the text.
+        stop_after_action: End a reply with its action (see `reply_end`); the line break is left out of the text.
 
     Raises:
         InterruptedRun: Raised by the progress hook, which is called before each token.
@@ -97,38 +107,15 @@ def generate(
 def _write(branch: Branch, encoder: ChatEncoder, token: int, log_probability: float, stop_after_action: bool) -> None:
     branch.ids.append(token)
     branch.log_probability += log_probability
-    if token in encoder.stop_ids:
-        branch.ended, branch.text = True, encoder.decode(branch.ids[:-1])
+    turn_over = token in encoder.stop_ids
+    branch.ended = turn_over or len(branch.ids) >= branch.decoding.max_tokens
+    watched = stop_after_action and (branch.undecided or encoder.breaks_line(token))
+    if not branch.ended and not watched:
         return
-    branch.ended = len(branch.ids) >= branch.decoding.max_tokens
-    if not branch.ended and not (stop_after_action and encoder.breaks_line(token)):
+    branch.text = encoder.decode(branch.ids[:-1] if turn_over else branch.ids)
+    if not stop_after_action:
         return
-    branch.text = encoder.decode(branch.ids)
-    if stop_after_action and (complete := complete_action(branch.text)):
-        branch.ended, branch.text = True, complete
-
-
-def complete_action(text: str) -> str:
-    """The reply up to the end of its action once that is complete, without the line break; otherwise empty.
-
-    An action that may still be followed by an `Action Input:` line is complete when that line or another one is.
-    """
-    match = _ACTION_LINE.search(text)
-    if match is None:
-        return ""
-    rest = text[match.end() :]
-    if _TOOL_INPUT.match(rest):
-        line, found, _ = rest.partition("\n")
-        return text[: match.end()] + line if found else ""
-    return text[: match.end() - 1]
-
-
-def action_of(text: str) -> str:
-    """The action that a reply names, to compare with excluded ones; empty where it names none."""
-    match = _ACTION.search(text)
-    if match is None:
-        return ""
-    following = text[match.end() :].lstrip("\n").partition("\n")[0]
-    found = _TOOL_INPUT.match(following)
-    action = match.group(1).strip()
-    return f"{action} with Action Input: {following[found.end() :].strip()}" if found else action
+    end = reply_end(branch.text, branch.input_line and not branch.ended)
+    if end is not None:
+        branch.ended, branch.text = True, branch.text[:end]
+    branch.undecided = branch.input_line and bool(action_of(branch.text))

@@ -8,11 +8,11 @@ from tiny_models import save_model, tiny_policy_model, tiny_reward_model, tiny_t
 
 from agentrm_models.chat import ChatEncoder
 from agentrm_models.errors import DataError, InterruptedRun, UsageError
-from agentrm_models.generation import action_of, complete_action
 from agentrm_models.load_options import LoadOptions
 from agentrm_models.messages import Conversation, Message
 from agentrm_models.policies.base import Decoding, NoiseKey, ProposeRequest
 from agentrm_models.policies.transformers import load_transformers_policy, transformers_policy
+from agentrm_models.replies import action_of
 from agentrm_models.usage import Progress
 
 TOKENIZER = tiny_tokenizer()
@@ -159,16 +159,6 @@ def test_a_reply_ends_with_the_window() -> None:
         policy = transformers_policy(tiny_policy_model(family, **size), TOKENIZER, stop_after_action=False)
         found = policy.propose([ask(conversation("Goal."), 2, max_tokens=500)])[0]
         assert all(0 < one.tokens < 64 for one in found)
-
-
-def test_complete_action_waits_for_the_line_after_a_tool() -> None:
-    assert complete_action("Thought: x\nAction: go\n") == "Thought: x\nAction: go"
-    assert complete_action("Thought: x\nAction: go") == ""
-    assert complete_action("Action: find\nAction Input: {}") == ""
-    assert complete_action("Action: find\nAction Input: {}\nmore") == "Action: find\nAction Input: {}"
-    assert complete_action("Thought: Action: no\n") == ""
-    assert action_of("Thought: x\nAction:  go left \nmore") == "go left"
-    assert action_of("Action: find\nAction Input: {1}") == "find with Action Input: {1}"
 
 
 def test_folders_load_with_their_prompt_and_digest(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ import msgspec
 
 from agentrm_models.chat import ChatEncoder
 from agentrm_models.context import FittedContext, fit_context
-from agentrm_models.generation import Branch, Prompt, action_of, generate
+from agentrm_models.generation import Branch, Prompt, generate
 from agentrm_models.messages import Conversation
 from agentrm_models.policies.base import Candidate, Decoding, PolicyTraits, ProposeRequest
+from agentrm_models.replies import action_of, may_take_input
 from agentrm_models.sampling import check_decoding
 from agentrm_models.trie.backends import ClosedBackend
 from agentrm_models.trie.ledger import TokenLedger
@@ -155,7 +156,14 @@ class LanguageModelPolicy:
         first = request.noise.first_candidate
         numbers = tuple(range(first, first + request.n))
         decoding = self._within_window(request.decoding, context)
-        return Prompt(context.ids, numbers, decoding, request.noise, whole_turn=request.whole_turn)
+        return Prompt(
+            context.ids,
+            numbers,
+            decoding,
+            request.noise,
+            whole_turn=request.whole_turn,
+            input_line=may_take_input(request.conversation),
+        )
 
     def _within_window(self, decoding: Decoding, context: FittedContext) -> Decoding:
         """Let a reply end where the window does, when more tokens are asked for than half of it holds."""

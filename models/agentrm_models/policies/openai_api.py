@@ -24,9 +24,9 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from agentrm_models.errors import DataError, UsageError
-from agentrm_models.generation import action_of
 from agentrm_models.messages import Conversation
 from agentrm_models.policies.base import Candidate, PolicyTraits, ProposeRequest
+from agentrm_models.replies import OBSERVATION, action_of
 from agentrm_models.sampling import check_decoding
 from agentrm_models.usage import Progress, ProgressHook, Usage, ignore_progress
 
@@ -222,7 +222,7 @@ class OpenAIPolicy:
             "seed": _seed(request, numbers[0], attempt),
         }
         if not request.whole_turn:
-            body["stop"] = ["\nObservation:"]
+            body["stop"] = [OBSERVATION]
         if len(numbers) > 1:
             body["n"] = len(numbers)
         if self._log_probabilities:

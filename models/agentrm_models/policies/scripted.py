@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -12,13 +11,12 @@ from agentrm_models.errors import UsageError
 from agentrm_models.kinds import ModelSpec, SpecText
 from agentrm_models.load_options import LoadOptions
 from agentrm_models.policies.base import Candidate, Policy, PolicyTraits, ProposeRequest
+from agentrm_models.replies import action_of
 from agentrm_models.sampling import NoiseStream, check_decoding
 from agentrm_models.usage import Progress, ProgressHook, Usage, ignore_progress
 
 EXPERT_SHARE = 0.5
 """Probability that the seeded player follows the expert, where the environment has one."""
-
-_ACTION = re.compile(r"^[ \t]*Action:[ \t]*(.*)$", re.MULTILINE | re.IGNORECASE)
 
 
 def reply_distribution(request: ProposeRequest) -> dict[str, float]:
@@ -39,9 +37,9 @@ def reply_distribution(request: ProposeRequest) -> dict[str, float]:
         )
     share = (1.0 if not actions else EXPERT_SHARE) if expert else 0.0
     replies = {expert: share} if expert else {}
-    same = _ACTION.search(expert)
+    experts = action_of(expert)
     for action in actions:
-        reply = expert if same and same.group(1).strip() == action else f"Action: {action}"
+        reply = expert if experts and experts == action else f"Action: {action}"
         replies[reply] = replies.get(reply, 0.0) + (1 - share) / len(actions)
     return replies
 
@@ -108,7 +106,7 @@ class ScriptedPolicy:
 
     def _answer(self, request: ProposeRequest) -> list[Candidate]:
         replies = reply_distribution(request)
-        wanted = {reply: mass for reply, mass in replies.items() if not _excluded(reply, request.exclude)} or replies
+        wanted = {reply: mass for reply, mass in replies.items() if action_of(reply) not in request.exclude} or replies
         temperature = request.decoding.temperature
         first = request.noise.first_candidate
         candidates = []
@@ -125,11 +123,6 @@ class ScriptedPolicy:
 
     def close(self) -> None:
         """Nothing is held."""
-
-
-def _excluded(reply: str, exclude: tuple[str, ...]) -> bool:
-    match = _ACTION.search(reply)
-    return match is not None and match.group(1).strip() in exclude
 
 
 def _pick(replies: dict[str, float], temperature: float, uniform: float) -> str:
