@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from agentrm_models.bundled import BundledModel, ModelRole, bundled_models, trained_on
+from agentrm_models.bundled import BundledModel, ModelRole, bundled_models
 from agentrm_models.errors import UsageError
 from agentrm_models.typed_path import typed_path
 
@@ -57,9 +57,8 @@ def family_of(environment: str) -> str:
     return environment.partition(":")[0].partition("+")[0]
 
 
-def untrained(environment: str, folder: Path, spec: str) -> str:
-    """A line that says a model in a folder was trained on other environments; empty where it was not, or is silent."""
-    known = trained_on(folder)
+def untrained(environment: str, known: Sequence[str], spec: str) -> str:
+    """A line that says a model was trained on other environments; empty where it was not, or nobody knows."""
     if not known or family_of(environment) in known:
         return ""
     return f"{spec} was not trained on {family_of(environment)}, but on {', '.join(known)}"

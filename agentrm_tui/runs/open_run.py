@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -31,9 +31,17 @@ if TYPE_CHECKING:
     from agentrm_models.rewards.base import RewardModel
 
 Loaded = TypeVar("Loaded", "Policy", "RewardModel", Environment)
+Model = TypeVar("Model", "Policy", "RewardModel")
 Loadable = Literal["policy", "reward", "environment"]
 Report = Callable[[str], None]
 """Told in words what is being loaded; may raise `InterruptedRun`."""
+
+
+@runtime_checkable
+class Speaks(Protocol):
+    """Has something to say about how it was loaded."""
+
+    notice: str
 
 
 class ModelSource(Protocol):
@@ -180,10 +188,10 @@ def open_run(
         try:
             for task in plan.tasks:
                 environment.task(task)
-            policy = loading.load("policy", plan.policy, lambda: source.policy(plan.policy, plan.load))
+            policy = loading.load_model("policy", plan.policy, lambda: source.policy(plan.policy, plan.load))
             reward = None
             if plan.reward:
-                reward = loading.load("reward", plan.reward, lambda: source.reward(plan.reward, plan.load))
+                reward = loading.load_model("reward", plan.reward, lambda: source.reward(plan.reward, plan.load))
             run = OpenRun(
                 plan,
                 policy,
@@ -225,19 +233,19 @@ class _Loading:
         began = perf_counter()
         loaded = load()
         milliseconds = round((perf_counter() - began) * 1e3, 3)
-        notice = " ".join(filter(None, (getattr(loaded, "notice", ""), self._training_notice(what, name))))
+        notice = loaded.notice if isinstance(loaded, Speaks) else ""
         self.events.append(ModelLoading(what=what, name=name, milliseconds=milliseconds, notice=notice))
         self._report(f"{what} {name}")
         return loaded
 
-    def _training_notice(self, what: Loadable, name: str) -> str:
-        """Whether a model's folder says that it was trained on other environments."""
-        from agentrm_models.specs import parse_spec
-
-        if what == "environment":
-            return ""
-        spec = parse_spec(name, what)
-        return untrained(self._environment, spec.path, spec.name) if spec.kind in ("bundled", "folder") else ""
+    def load_model(self, what: Literal["policy", "reward"], name: str, load: Callable[[], Model]) -> Model:
+        """Load a model; one that was trained on other environments says so too."""
+        model = self.load(what, name, load)
+        if foreign := untrained(self._environment, model.traits.environments, name):
+            said = self.events[-1]
+            notice = ". ".join(filter(None, (said.notice.rstrip("."), foreign)))
+            self.events[-1] = msgspec.structs.replace(said, notice=notice)
+        return model
 
 
 def _say_nothing(what: str) -> None:

@@ -103,7 +103,7 @@ def test_the_key_is_sent(server: FakeServer, monkeypatch: pytest.MonkeyPatch) ->
     ("code", "content", "error", "text"),
     [
         (401, b'{"error": {"message": "bad key"}}', UsageError, "refuses the key: bad key. Set OPENAI_API_KEY"),
-        (404, b"not here", UsageError, "was not found: not here. The address usually ends in /v1"),
+        (404, b"not here", UsageError, "was not found: not here. It usually ends in /v1"),
         (422, b'{"error": "odd\\nlines"}', UsageError, "refuses the request: odd lines"),
         (500, b"", DataError, "failed with status 500: Internal Server Error"),
         (200, b"<html>", DataError, "an answer that cannot be read: .*Is it an OpenAI-compatible server"),

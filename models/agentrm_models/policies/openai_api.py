@@ -1,36 +1,33 @@
 """Policies behind an OpenAI-compatible server: vLLM, llama-server, Ollama and the like, for models that outgrow us.
 
-Only the standard library is used. A server keeps its own prefix cache, so nothing is known about computed tokens; the
-usage counts what the server reports.
+A server keeps its own prefix cache, so nothing is known about computed tokens; the usage counts what the server
+reports.
 """
 
 from __future__ import annotations
 
-import http.client
-import json
-import os
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from difflib import get_close_matches
 from hashlib import blake2b
-from threading import Thread
+from threading import Event, Thread
 from time import perf_counter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import msgspec
 
-from agentrm_models.errors import DataError, UsageError
+from agentrm_models.errors import DataError, InterruptedRun, UsageError
+from agentrm_models.http import Clock, HttpClient, Manners, WaitHook, ignore_waiting
+from agentrm_models.http_failures import StatusError
 from agentrm_models.messages import Conversation
 from agentrm_models.policies.base import Candidate, PolicyTraits, ProposeRequest
+from agentrm_models.policies.openai_answers import Answer, ServedModel, read_completion, read_models
 from agentrm_models.replies import OBSERVATION, action_of
 from agentrm_models.sampling import check_decoding
+from agentrm_models.server_address import key_from, read_server_address
+from agentrm_models.spelling import did_you_mean, shown_name
 from agentrm_models.usage import Progress, ProgressHook, Usage, ignore_progress
-
-Parsed = TypeVar("Parsed")
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 """Environment variable with the key that is sent, if there is one; keys are never written anywhere."""
@@ -41,54 +38,22 @@ ATTEMPTS = 4
 CONNECTIONS = 8
 """Requests in flight at once."""
 
-REPLY_LIMIT = 8_000_000
-"""Bytes of a server's answer that are read; a longer one is refused."""
+WAITING = "waiting for the server"
+
+MINDED = frozenset({400, 413, 422})
+"""Statuses that say that the server does not want the request as it is."""
+
+NO_LIST = frozenset({404, 405, 501})
+"""Statuses of servers that do not list their models."""
 
 
-class _TokenInfo(msgspec.Struct):
-    logprob: float = float("nan")
+class _Call(NamedTuple):
+    """One call for the replies with these numbers of a request."""
 
-
-class _LogProbabilities(msgspec.Struct):
-    content: list[_TokenInfo] | None = None
-
-
-class _Text(msgspec.Struct):
-    content: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    message: _Text
-    index: int = 0
-    logprobs: _LogProbabilities | None = None
-
-
-class _Counts(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
-class _Completion(msgspec.Struct):
-    choices: list[_Choice]
-    usage: _Counts | None = None
-
-
-class _ModelName(msgspec.Struct):
-    id: str
-    max_model_len: int | None = None
-
-
-class _ModelList(msgspec.Struct):
-    data: list[_ModelName]
-
-
-class _Answer(NamedTuple):
-    """Candidates of one call, the tokens that the server says it read and wrote, and the observations left out."""
-
-    candidates: list[Candidate]
-    read: int
-    written: int
-    dropped: int = 0
+    request: ProposeRequest
+    numbers: list[int]
+    attempt: int
+    on_wait: WaitHook
 
 
 class OpenAIPolicy:
@@ -99,7 +64,9 @@ class OpenAIPolicy:
 
     Args:
         address: `http(s)://host[:port]/v1`, with `#model` behind it where the server has several.
-        timeout: Seconds until a silent server is given up.
+        timeout: Seconds until an answer has to be there as a whole.
+        patience: Seconds over which a server that is busy, loading or restarting is asked again.
+        on_wait: Told what the server is waited for while its models are asked for; `propose` has its own progress.
 
     Raises:
         DataError: The server cannot be reached, or answers with something else than the expected JSON.
@@ -108,16 +75,24 @@ class OpenAIPolicy:
 
     notice = ""
 
-    def __init__(self, address: str, *, timeout: float = 300.0) -> None:
-        parts = urllib.parse.urlsplit(address)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError(f"{address[:80]!r} is not the address of a server", "Write http://HOST:PORT/v1[#MODEL].")
-        self._base = urllib.parse.urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
-        self._timeout = timeout
+    def __init__(
+        self,
+        address: str,
+        *,
+        timeout: float = 300.0,
+        patience: float = 600.0,
+        on_wait: WaitHook = ignore_waiting,
+        clock: Clock | None = None,
+    ) -> None:
+        place = read_server_address(address, "http://HOST:PORT/v1[#MODEL]")
+        self._base = place.url
+        self._key = key_from(KEY_VARIABLE)
+        self._http = HttpClient(place, key=self._key, manners=Manners(timeout, patience), clock=clock)
         self._log_probabilities = True
         self._many = True
+        self._waiting_for = ""
         self._usage = Usage()
-        model = self._choose_model(urllib.parse.unquote(parts.fragment))
+        model = self._choose_model(unquote(place.fragment), on_wait)
         self._model = model.id
         self._traits = PolicyTraits(f"{self._base}#{model.id}", context_length=model.max_model_len or 0)
 
@@ -156,7 +131,8 @@ class OpenAIPolicy:
         """The server looks after its own cache."""
 
     def close(self) -> None:
-        """Nothing is held between calls."""
+        """Close the connections."""
+        self._http.close()
 
     def _ask_all(
         self,
@@ -167,15 +143,17 @@ class OpenAIPolicy:
         progress: ProgressHook,
     ) -> None:
         """Send one call for each request (or each reply, where the server knows no `n`), several at a time."""
-        futures: dict[Future[_Answer], tuple[int, list[int]]] = {
+        futures: dict[Future[Answer], tuple[int, list[int]]] = {
             Future(): (place, part) for place, numbers in enumerate(wanted) for part in self._parts(numbers)
         }
         jobs = deque((future, requests[place], part) for future, (place, part) in futures.items())
+        given_up = Event()
         for _ in range(min(CONNECTIONS, len(jobs))):
-            Thread(target=self._work, args=(jobs, attempt), name="openai", daemon=True).start()
+            Thread(target=self._work, args=(jobs, attempt, given_up), name="openai", daemon=True).start()
         try:
-            _wait(list(futures), progress)
+            self._wait(list(futures), progress)
         except BaseException:
+            given_up.set()
             jobs.clear()
             raise
         for future, (place, part) in futures.items():
@@ -200,26 +178,47 @@ class OpenAIPolicy:
             return []
         return [numbers] if self._many else [[number] for number in numbers]
 
-    def _work(self, jobs: deque[tuple[Future[_Answer], ProposeRequest, list[int]]], attempt: int) -> None:
+    def _work(
+        self, jobs: deque[tuple[Future[Answer], ProposeRequest, list[int]]], attempt: int, given_up: Event
+    ) -> None:
         """A connection's thread: a daemon, so that nobody waits for a silent server after an interruption."""
+
+        def on_wait(words: str) -> None:
+            if given_up.is_set():
+                raise InterruptedRun(words)
+            self._waiting_for = words
+
         while jobs:
             try:
                 future, request, numbers = jobs.popleft()
             except IndexError:
                 return
             try:
-                future.set_result(self._ask(request, numbers, attempt))
+                future.set_result(self._ask(_Call(request, numbers, attempt, on_wait)))
             except Exception as error:
                 future.set_exception(error)
+            self._waiting_for = ""
 
-    def _ask(self, request: ProposeRequest, numbers: list[int], attempt: int) -> _Answer:
+    def _wait(self, futures: list[Future[Answer]], progress: ProgressHook) -> None:
+        """Wait for all answers, saying what for; the first failure ends it."""
+        waiting = set(futures)
+        while waiting:
+            what = self._waiting_for or WAITING
+            progress(Progress(what, len(futures) - len(waiting), len(futures)))
+            done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+            for future in futures:
+                if future in done:
+                    future.result()
+
+    def _ask(self, call: _Call) -> Answer:
+        request, numbers = call.request, call.numbers
         body: dict[str, Any] = {
             "model": self._model,
             "messages": msgspec.to_builtins(request.conversation),
             "temperature": request.decoding.temperature,
             "top_p": request.decoding.top_p,
             "max_tokens": request.decoding.max_tokens,
-            "seed": _seed(request, numbers[0], attempt),
+            "seed": _seed(request, numbers[0], call.attempt),
         }
         if not request.whole_turn:
             body["stop"] = [OBSERVATION]
@@ -228,99 +227,60 @@ class OpenAIPolicy:
         if self._log_probabilities:
             body["logprobs"] = True
         try:
-            content = self._fetch("/chat/completions", body)
-        except _RefusedError as refusal:
-            return self._ask_again(request, numbers, attempt, refusal, "logprobs" in body)
-        completion = _decode(content, _Completion, self._base)
-        counts = completion.usage or _Counts()
-        choices = sorted(completion.choices, key=lambda choice: choice.index)
-        words = counts.completion_tokens // max(1, len(choices))
-        replies = [_candidate(choice, words) for choice in choices]
-        return _Answer(replies, counts.prompt_tokens, counts.completion_tokens)
+            content = self._http.post("/chat/completions", body, call.on_wait, repeatable=True)
+        except StatusError as refusal:
+            return self._ask_again(call, refusal, "logprobs" in body)
+        return read_completion(content, self._base, self._key)
 
-    def _ask_again(
-        self, request: ProposeRequest, numbers: list[int], attempt: int, refusal: UsageError, detailed: bool
-    ) -> _Answer:
+    def _ask_again(self, call: _Call, refusal: StatusError, detailed: bool) -> Answer:
         """Ask without log-probabilities, or for a shorter conversation, where that is what the server minds."""
-        reason = refusal.cause.lower()
+        reason = refusal.text.lower() if refusal.status in MINDED else ""
         if detailed and "logprob" in reason:
             self._log_probabilities = False
-            return self._ask(request, numbers, attempt)
-        shorter = _shortened(request.conversation)
-        if "context" in reason and len(shorter) < len(request.conversation):
-            answer = self._ask(msgspec.structs.replace(request, conversation=shorter), numbers, attempt)
-            dropped = (len(request.conversation) - len(shorter)) // 2
-            return answer._replace(dropped=answer.dropped + dropped)
-        raise refusal
+            return self._ask(call)
+        conversation = call.request.conversation
+        shorter = _shortened(conversation)
+        if "context" in reason and len(shorter) < len(conversation):
+            request = msgspec.structs.replace(call.request, conversation=shorter)
+            answer = self._ask(call._replace(request=request))
+            return answer._replace(dropped=answer.dropped + (len(conversation) - len(shorter)) // 2)
+        raise self._meaning(refusal, "/chat/completions") from None
 
-    def _choose_model(self, name: str) -> _ModelName:
-        models = _decode(self._fetch("/models", None), _ModelList, self._base).data
+    def _choose_model(self, name: str, on_wait: WaitHook) -> ServedModel:
+        models = self._list_models(name, on_wait)
         if not models:
             raise DataError(f"{self._base} serves no model")
         if not name:
             if len(models) > 1:
-                names = ", ".join(model.id for model in models[:8])
+                names = ", ".join(shown_name(model.id) for model in models[:8])
                 raise UsageError(f"{self._base} serves several models", f"Put #MODEL behind the address: {names}.")
             return models[0]
         for model in models:
             if model.id == name:
                 return model
-        near = get_close_matches(name, [model.id for model in models], n=1, cutoff=0.3)
-        hint = f"Did you mean {near[0]!r}?" if near else f"It serves: {', '.join(model.id for model in models[:8])}."
-        raise UsageError(f"{self._base} has no model {name[:80]!r}", hint)
+        remedy = did_you_mean(name, [model.id for model in models], "It serves")
+        raise UsageError(f"{self._base} has no model {shown_name(name)!r}", remedy)
 
-    def _fetch(self, path: str, body: dict[str, Any] | None) -> bytes:
-        """GET, or POST a JSON body; every failure becomes one clear line."""
-        data = None if body is None else msgspec.json.encode(body)
-        request = urllib.request.Request(self._base + path, data, {"Content-Type": "application/json"})
-        if key := os.environ.get(KEY_VARIABLE):
-            request.add_unredirected_header("Authorization", f"Bearer {key}")
+    def _list_models(self, name: str, on_wait: WaitHook) -> list[ServedModel]:
+        """What the server serves; a named model needs no list, where the server has none."""
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout) as response:
-                content: bytes = response.read(REPLY_LIMIT + 1)
-        except urllib.error.HTTPError as error:
-            raise self._refusal(error, path) from None
-        except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
-            raise DataError(f"cannot reach {self._base}: {_reason(error)}", "Is the server running?") from None
-        if len(content) > REPLY_LIMIT:
-            raise DataError(f"{self._base}{path} answered with more than {REPLY_LIMIT} bytes")
-        return content
+            return read_models(self._http.get("/models", on_wait=on_wait), self._base, self._key)
+        except StatusError as refusal:
+            if name and refusal.status in NO_LIST:
+                return [ServedModel(name)]
+            raise self._meaning(refusal, "/models") from None
 
-    def _refusal(self, error: urllib.error.HTTPError, path: str) -> UsageError | DataError:
-        with error:
-            text = _error_text(error.read(10_000)) or error.reason
-        match error.code:
+    def _meaning(self, refusal: StatusError, path: str) -> UsageError | DataError:
+        """What an error status means here."""
+        match refusal.status:
             case 401 | 403:
-                return UsageError(f"{self._base} refuses the key: {text}", f"Set {KEY_VARIABLE}.")
+                return UsageError(f"{self._base} refuses the key: {refusal.text}", f"Set {KEY_VARIABLE}.")
             case 404:
-                return UsageError(f"{self._base}{path} was not found: {text}", "The address usually ends in /v1.")
-            case 400 | 413 | 422:
-                return _RefusedError(f"{self._base} refuses the request: {text}")
-            case code:
-                return DataError(f"{self._base} failed with status {code}: {text}")
-
-
-class _RefusedError(UsageError):
-    """The server understood the request and does not want it."""
-
-
-def _wait(futures: list[Future[_Answer]], progress: ProgressHook) -> None:
-    """Wait for all answers; the first failure ends it."""
-    waiting = set(futures)
-    while waiting:
-        progress(Progress("waiting for the server", len(futures) - len(waiting), len(futures)))
-        done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-        for future in futures:
-            if future in done:
-                future.result()
-
-
-def _decode(content: bytes, kind: type[Parsed], address: str) -> Parsed:
-    try:
-        return msgspec.json.decode(content, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        cause = f"{address} gave an answer that cannot be read: {str(error)[:120]}"
-        raise DataError(cause, "Is it an OpenAI-compatible server?") from None
+                return UsageError(f"{self._base}{path} was not found: {refusal.text}", "It usually ends in /v1.")
+            case status if status in MINDED:
+                return UsageError(f"{self._base} refuses the request: {refusal.text}")
+            case status:
+                return DataError(f"{self._base} failed with status {status}: {refusal.text}")
 
 
 def _wanted(request: ProposeRequest, replies: dict[int, Candidate]) -> list[int]:
@@ -340,35 +300,8 @@ def _seed(request: ProposeRequest, number: int, attempt: int) -> int:
     return int.from_bytes(blake2b(key, digest_size=4).digest(), "big") >> 1
 
 
-def _candidate(choice: _Choice, words: int) -> Candidate:
-    tokens = (choice.logprobs.content if choice.logprobs else None) or []
-    total = sum(token.logprob for token in tokens) if tokens else float("nan")
-    return Candidate(choice.message.content or "", total, len(tokens) or words)
-
-
 def _shortened(conversation: Conversation) -> Conversation:
     """Without the older half of the steps after the goal; the same where there is only one."""
     goal = next((place for place, message in enumerate(conversation) if message.role == "user"), 0) + 1
     steps = (len(conversation) - goal) // 2
     return conversation[:goal] + conversation[goal + 2 * ((steps + 1) // 2) :] if steps > 1 else conversation
-
-
-def _error_text(content: bytes) -> str:
-    """The message of an error answer, in one line."""
-    text = content.decode("utf-8", "replace")
-    try:
-        found = json.loads(text)
-        found = found.get("error", found) if isinstance(found, dict) else found
-        text = str(found.get("message", found) if isinstance(found, dict) else found)
-    except ValueError:
-        pass
-    return " ".join(text.split())[:200]
-
-
-def _reason(error: Exception) -> str:
-    cause = error.reason if isinstance(error, urllib.error.URLError) else error
-    if isinstance(cause, TimeoutError):
-        return "it does not answer"
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror
-    return " ".join(str(cause).split())[:200] or type(cause).__name__

@@ -1,0 +1,257 @@
+"""The one HTTP client: kept connections, one deadline for a whole answer, a size limit, and patience with busy servers.
+
+A request runs on an event loop of its own thread, since only there a deadline covers all of it: the look-up of the
+name, a handshake, and headers or a body that drip. Whoever calls it waits as for any function.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from agentrm_models.errors import DataError, UsageError
+from agentrm_models.http_failures import Failure, StatusError, failed_exchange, failed_status
+from agentrm_models.server_address import ServerAddress
+
+if TYPE_CHECKING:
+    from httpx2 import AsyncClient
+
+ANSWER_LIMIT = 8_000_000
+"""Bytes of an answer that are read; a longer one is refused."""
+
+LONGEST_PAUSE = 30.0
+"""Seconds between two attempts at most, where the server does not say how long it wants to be left alone."""
+
+FIRST_PAUSE = 0.5
+CONNECT_SECONDS = 30.0
+CLOSING_SECONDS = 2.0
+REDIRECTS = 5
+
+WaitHook = Callable[[str], None]
+"""Told every half second what a busy server is waited for; it may raise to give up."""
+
+
+def ignore_waiting(words: str) -> None:
+    """Discard what is waited for: the default hook."""
+
+
+class Clock(NamedTuple):
+    """Time and chance, replaced in tests."""
+
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    chance: Callable[[], float] = random.random
+
+
+class Manners(NamedTuple):
+    """How a server is treated.
+
+    Attributes:
+        answer_seconds: Deadline for a whole answer, from the look-up of the name to its last byte.
+        patience: Seconds over which a busy or broken server is asked again.
+        keep_alive: Seconds that an idle connection is kept. Below a server's own limit no request meets a connection
+            that is just being closed, which matters for requests that cannot be repeated.
+        limit: Bytes of an answer that are read.
+    """
+
+    answer_seconds: float = 300.0
+    patience: float = 600.0
+    keep_alive: float = 30.0
+    limit: int = ANSWER_LIMIT
+
+
+class HttpClient:
+    """JSON over HTTP with one server.
+
+    A server on this machine is reached without a proxy. Redirects are followed; the key stays with the host that it
+    was meant for.
+
+    Args:
+        name: What the server is called in messages; its address where absent.
+        key: Sent as `Authorization: Bearer`, and never shown.
+    """
+
+    def __init__(
+        self,
+        address: ServerAddress,
+        *,
+        name: str = "",
+        key: str = "",
+        manners: Manners | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._address = address
+        self._name = name or address.url
+        self._key = key
+        self._manners = manners or Manners()
+        self._clock = clock or Clock()
+        self._client: AsyncClient | None = None
+        self._running: set[Future[bytes | Failure]] = set()
+        self._has_answered = False
+
+    def get(self, path: str, query: Mapping[str, object] | None = None, on_wait: WaitHook = ignore_waiting) -> bytes:
+        """Ask for a path; raises as `post`."""
+        return self._send("GET", path, None, query or {}, on_wait, True, None)
+
+    def post(
+        self,
+        path: str,
+        body: object,
+        on_wait: WaitHook = ignore_waiting,
+        *,
+        repeatable: bool,
+        answer_seconds: float | None = None,
+    ) -> bytes:
+        """Send a JSON value.
+
+        Args:
+            repeatable: Doing it twice does no harm. What is not repeatable is sent again only where the server has
+                not begun with it: it could not be reached, or said 429 or 503.
+            answer_seconds: Deadline of this answer, where it is another one.
+
+        Raises:
+            StatusError: The server answered with an error status, and still did after all patience.
+            DataError: It cannot be reached, is silent, or answers with too much.
+            UsageError: A proxy variable cannot be used.
+        """
+        return self._send("POST", path, json.dumps(body).encode(), {}, on_wait, repeatable, answer_seconds)
+
+    def close(self) -> None:
+        """Give up what is in flight and close all connections."""
+        for future in list(self._running):
+            future.cancel()
+        client, self._client = self._client, None
+        if client is not None:
+            closed = asyncio.run_coroutine_threadsafe(client.aclose(), _loop())
+            with suppress(Exception):
+                closed.result(CLOSING_SECONDS)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        content: bytes | None,
+        query: Mapping[str, object],
+        on_wait: WaitHook,
+        repeatable: bool,
+        answer_seconds: float | None,
+    ) -> bytes:
+        until = self._clock.now() + self._manners.patience
+        attempt = 0
+        while True:
+            answer = self._run(method, path, content, query, answer_seconds or self._manners.answer_seconds)
+            if isinstance(answer, bytes):
+                self._has_answered = True
+                return answer
+            self._has_answered |= isinstance(answer.error, StatusError)
+            pause = self._pause(answer, attempt, repeatable)
+            if pause is None or self._clock.now() + pause > until:
+                raise answer.error
+            self._wait(pause, answer.words, on_wait)
+            attempt += 1
+
+    def _pause(self, failure: Failure, attempt: int, repeatable: bool) -> float | None:
+        """Seconds to wait before the next attempt; None where there is none.
+
+        A server that has never answered is not waited for until it can be reached: most often the address is wrong.
+        """
+        if not failure.passing or (failure.begun and not repeatable) or not (failure.begun or self._has_answered):
+            return None
+        if failure.retry_after is not None:
+            return failure.retry_after
+        return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempt, 20)) * (0.5 + self._clock.chance() / 2)
+
+    def _wait(self, seconds: float, words: str, on_wait: WaitHook) -> None:
+        while seconds > 0:
+            on_wait(f"waiting for the server: {words}, {math.ceil(seconds)} s")
+            self._clock.sleep(min(0.5, seconds))
+            seconds -= 0.5
+
+    def _run(
+        self, method: str, path: str, content: bytes | None, query: Mapping[str, object], seconds: float
+    ) -> bytes | Failure:
+        """One attempt, on the thread of the loop."""
+        exchange = self._exchange(method, path, content, query, seconds)
+        future = asyncio.run_coroutine_threadsafe(exchange, _loop())
+        self._running.add(future)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+        finally:
+            self._running.discard(future)
+
+    async def _exchange(
+        self, method: str, path: str, content: bytes | None, query: Mapping[str, object], seconds: float
+    ) -> bytes | Failure:
+        import httpx2
+
+        where = f"{self._name}: {method} {path or '/'}"
+        try:
+            client = self._opened()
+            connect = httpx2.Timeout(None, connect=min(CONNECT_SECONDS, seconds))
+            parameters = {name: str(value) for name, value in query.items()} or None
+            async with (
+                asyncio.timeout(seconds),
+                client.stream(
+                    method, self._address.url + path, content=content, params=parameters, timeout=connect
+                ) as answer,
+            ):
+                body = bytearray()
+                async for part in answer.aiter_bytes():
+                    body += part
+                    if len(body) > self._manners.limit:
+                        megabytes = f"{self._manners.limit / 1e6:g} MB"
+                        return Failure(DataError(f"{where} gave more than {megabytes}"), "too much", begun=True)
+                if answer.is_success:
+                    return bytes(body)
+                return failed_status(where, answer, bytes(body), self._key)
+        except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            return failed_exchange(self._name, self._address, error, seconds, self._key)
+
+    def _opened(self) -> AsyncClient:
+        """The connections, opened at the first request: reading the machine's certificates takes a while."""
+        import httpx2
+
+        if self._client is not None:
+            return self._client
+        headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        try:
+            self._client = httpx2.AsyncClient(
+                headers=headers,
+                limits=httpx2.Limits(keepalive_expiry=self._manners.keep_alive),
+                follow_redirects=True,
+                max_redirects=REDIRECTS,
+                trust_env=not self._address.is_loopback,
+            )
+        except (ImportError, ValueError, httpx2.InvalidURL):
+            cause = f"{self._name}: a proxy that the environment names cannot be used"
+            remedy = "Look at HTTP_PROXY, HTTPS_PROXY and ALL_PROXY; socks:// needs the package socksio."
+            raise UsageError(cause, remedy) from None
+        return self._client
+
+
+_loops: dict[int, asyncio.AbstractEventLoop] = {}
+_loops_lock = threading.Lock()
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """The event loop of this process, on a thread that ends with it; a forked process has its own."""
+    with _loops_lock:
+        loop = _loops.get(os.getpid())
+        if loop is None:
+            loop = _loops[os.getpid()] = asyncio.new_event_loop()
+            threading.Thread(target=loop.run_forever, name="http", daemon=True).start()
+    return loop

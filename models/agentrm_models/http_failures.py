@@ -1,0 +1,145 @@
+"""What goes wrong with a request: in words without secrets, and whether it is worth another attempt."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.request import getproxies, proxy_bypass
+
+from agentrm_models.errors import AgentRMError, DataError
+from agentrm_models.server_address import ServerAddress, without_secrets
+
+if TYPE_CHECKING:
+    from httpx2 import Response
+
+BUSY = frozenset({429, 503})
+"""Statuses that say that the request was not begun with."""
+
+GATEWAY = frozenset({502, 504})
+"""Statuses of something between us and the server: the request may have been carried out."""
+
+TEXT_LIMIT = 200
+"""Characters of a server's words that are shown."""
+
+_SPENT = ("insufficient_quota", "billing_hard_limit_reached")
+"""Codes of a 429 that no waiting changes."""
+
+
+class StatusError(DataError):
+    """A server answered with an error status.
+
+    Args:
+        status: The HTTP status.
+        text: The server's own words, on one line and without secrets.
+    """
+
+    def __init__(self, where: str, status: int, text: str) -> None:
+        super().__init__(f"{where} failed with status {status}{f': {text}' if text else ''}")
+        self.status = status
+        self.text = text
+
+
+class Failure(NamedTuple):
+    """An attempt that gave no answer.
+
+    Attributes:
+        error: What is raised where it stays so.
+        words: The cause in a word or two, shown while waiting.
+        begun: The server may have begun with the request.
+        passing: It may go better a little later.
+        retry_after: Seconds after which the server wants to be asked again.
+    """
+
+    error: AgentRMError
+    words: str
+    begun: bool = False
+    passing: bool = False
+    retry_after: float | None = None
+
+
+def failed_status(where: str, answer: Response, body: bytes, key: str) -> Failure:
+    """What an error status means."""
+    text = without_secrets(error_text(body) or answer.reason_phrase, key)[:TEXT_LIMIT]
+    status = answer.status_code
+    busy = status in BUSY and not any(code.encode() in body for code in _SPENT)
+    return Failure(
+        StatusError(where, status, text),
+        str(status),
+        begun=status not in BUSY,
+        passing=busy or status in GATEWAY,
+        retry_after=read_retry_after(answer.headers.get("Retry-After", ""), datetime.now(UTC)),
+    )
+
+
+def failed_exchange(name: str, address: ServerAddress, error: Exception, seconds: float, key: str) -> Failure:
+    """What it means that there is no whole answer."""
+    import httpx2
+
+    words = without_secrets(_reason(error), key)[:TEXT_LIMIT]
+    match error:
+        case TimeoutError() | httpx2.ConnectTimeout():
+            silent = DataError(f"{name} does not answer within {seconds:g} s", _remedy(address))
+            return Failure(silent, "no answer", begun=True)
+        case httpx2.ConnectError() | httpx2.ProxyError():
+            return Failure(DataError(f"cannot reach {name}: {words}", _remedy(address)), words, passing=True)
+        case httpx2.NetworkError() | httpx2.RemoteProtocolError():
+            cut = DataError(f"{name} broke the connection off: {words}", _remedy(address))
+            return Failure(cut, "connection lost", begun=True, passing=True)
+        case _:
+            return Failure(DataError(f"cannot talk to {name}: {words}", _remedy(address)), words, begun=True)
+
+
+def read_retry_after(text: str, now: datetime) -> float | None:
+    """`Retry-After` in seconds, written as a number or as a date; None where it says nothing that can be read."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            date = parsedate_to_datetime(text)
+            seconds = (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def error_text(content: bytes) -> str:
+    """The server's own words in the body of an error, where they are put in one of the usual ways."""
+    text = content[:10_000].decode("utf-8", "replace")
+    try:
+        found: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    for field in ("error", "message", "detail", "msg"):
+        if isinstance(found, list) and found:
+            found = found[0]
+        if isinstance(found, dict):
+            found = found.get(field, found)
+    return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause: a library's own words for a refused connection say nothing."""
+    seen: BaseException | None = error
+    words = ""
+    for _ in range(10):
+        if seen is None:
+            break
+        if isinstance(seen, BaseExceptionGroup):
+            seen = seen.exceptions[0]
+        if isinstance(seen, OSError) and seen.strerror:
+            plain = isinstance(seen, ConnectionError) or "Connect call failed" in seen.strerror
+            words = os.strerror(seen.errno) if plain and seen.errno else seen.strerror
+        seen = seen.__cause__ or seen.__context__
+    return words or str(error) or type(error).__name__
+
+
+def _remedy(address: ServerAddress) -> str:
+    scheme = address.url.partition(":")[0]
+    proxies = getproxies()
+    proxied = not address.is_loopback and not proxy_bypass(address.host) and (scheme in proxies or "all" in proxies)
+    through = f" It is asked through the proxy of {scheme.upper()}_PROXY or ALL_PROXY." if proxied else ""
+    return f"Is the server running, and is the address right?{through}"

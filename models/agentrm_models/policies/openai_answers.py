@@ -1,0 +1,118 @@
+"""What an OpenAI-compatible server answers, read as leniently as such servers differ: lists of parts, nulls, errors."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from agentrm_models.errors import DataError
+from agentrm_models.http_failures import TEXT_LIMIT, error_text
+from agentrm_models.policies.base import Candidate
+from agentrm_models.server_address import without_secrets
+
+Parsed = TypeVar("Parsed")
+
+
+class _TokenInfo(msgspec.Struct):
+    logprob: float | None = None
+
+
+class _LogProbabilities(msgspec.Struct):
+    content: list[_TokenInfo] | None = None
+
+
+class _Part(msgspec.Struct):
+    type: str = "text"
+    text: str | None = None
+
+
+class _Message(msgspec.Struct):
+    content: str | list[_Part] | None = None
+
+    @property
+    def text(self) -> str:
+        """The reply; parts of other types (a server's thinking) do not belong to it."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text or "" for part in self.content or () if part.type in ("text", "output_text"))
+
+
+class _Choice(msgspec.Struct):
+    message: _Message
+    index: int | None = None
+    logprobs: _LogProbabilities | None = None
+
+
+class _Counts(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class _Completion(msgspec.Struct):
+    choices: list[_Choice]
+    usage: _Counts | None = None
+
+
+class ServedModel(msgspec.Struct):
+    """A model that a server lists."""
+
+    id: str
+    max_model_len: int | None = None
+
+
+class _ModelList(msgspec.Struct):
+    data: list[ServedModel]
+
+
+class _Error(msgspec.Struct):
+    error: msgspec.Raw
+
+
+class Answer(NamedTuple):
+    """Candidates of one call, the tokens that the server says it read and wrote, and the observations left out."""
+
+    candidates: list[Candidate]
+    read: int
+    written: int
+    dropped: int = 0
+
+
+def read_completion(content: bytes, server: str, key: str = "") -> Answer:
+    """The candidates of a chat completion, in the order of their numbers.
+
+    Raises:
+        DataError: The answer is an error in spite of its status (its text is told), or nothing of the kind.
+    """
+    completion = _decode(content, _Completion, server, key)
+    counts = completion.usage or _Counts()
+    choices = sorted(completion.choices, key=lambda choice: choice.index or 0)
+    read, written = max(0, counts.prompt_tokens or 0), max(0, counts.completion_tokens or 0)
+    return Answer([_candidate(choice, written // len(choices)) for choice in choices], read, written)
+
+
+def read_models(content: bytes, server: str, key: str = "") -> list[ServedModel]:
+    """The models that a server lists, in a record or as a bare list; raises as `read_completion`."""
+    if content.lstrip().startswith(b"["):
+        return _decode(content, list[ServedModel], server, key)
+    return _decode(content, _ModelList, server, key).data
+
+
+def _candidate(choice: _Choice, words: int) -> Candidate:
+    """A reply; its log-probability is unknown where that of one token is."""
+    tokens = (choice.logprobs.content if choice.logprobs else None) or []
+    values = [token.logprob for token in tokens if token.logprob is not None]
+    total = sum(values) if values and len(values) == len(tokens) else float("nan")
+    return Candidate(choice.message.text, total, len(tokens) or words)
+
+
+def _decode(content: bytes, kind: type[Parsed], server: str, key: str) -> Parsed:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        cause = f"{server} gave an answer that cannot be read: {str(error)[:120]}"
+    try:
+        msgspec.json.decode(content, type=_Error)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise DataError(cause, "Is it an OpenAI-compatible server?") from None
+    raise DataError(f"{server} failed: {without_secrets(error_text(content), key)[:TEXT_LIMIT]}")
