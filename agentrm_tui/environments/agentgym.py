@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from agentrm_models.errors import DataError
+from agentrm_models.http_failures import StatusError
 from agentrm_tui.environments.base import Split, Task
 from agentrm_tui.environments.remote import (
-    RefusedError,
     RemoteEnvironment,
     Reply,
     clean,
@@ -85,12 +86,12 @@ class AgentGymEnvironment(RemoteEnvironment):
         """Reset the session to a task, by the first way of naming that the server understands."""
         if self._session is None:
             self._create()
-        refused: RefusedError | None = None
+        refused: StatusError | None = None
         for dialect in self._dialects:
             record = {dialect.session: self._session, **dict.fromkeys(dialect.tasks, seed), **dict(dialect.more)}
             try:
                 found = self.server.post("/reset", record)
-            except RefusedError as error:
+            except StatusError as error:
                 if error.status not in (400, 422):
                     raise
                 refused = refused or error
@@ -108,7 +109,7 @@ class AgentGymEnvironment(RemoteEnvironment):
         """Send an action; one that the server refuses as malformed is an invalid step."""
         try:
             found = self.server.post("/step", {self._dialects[0].session: self._session, "action": action})
-        except RefusedError as error:
+        except StatusError as error:
             if error.status in (400, 422):
                 return Reply("Invalid action.", valid=False)
             raise
@@ -133,10 +134,9 @@ class AgentGymEnvironment(RemoteEnvironment):
         """End the session, where the server has a way to; nothing is waited for long."""
         session, self._session = self._session, None
         if session is not None:
-            try:
+            with suppress(DataError):
                 self.server.post("/close", {self._dialects[0].session: session}, timeout=CLOSING_SECONDS)
-            except DataError:
-                return
+        self.server.close()
 
     def _create(self) -> None:
         found = self.server.post("/create")

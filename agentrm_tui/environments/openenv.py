@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from agentrm_models.errors import DataError
+from agentrm_models.http import ANSWER_LIMIT
+from agentrm_models.http_failures import TEXT_LIMIT, reason
+from agentrm_models.server_address import without_secrets
 from agentrm_tui.environments.remote import (
     ASIDE,
-    REPLY_LIMIT,
     RemoteEnvironment,
     Reply,
     clean,
@@ -24,7 +27,6 @@ from agentrm_tui.environments.remote import (
     read_json,
     read_reward,
     read_text,
-    reason,
 )
 
 if TYPE_CHECKING:
@@ -82,7 +84,7 @@ class OpenEnvEnvironment(RemoteEnvironment):
         self._open = ExitStack()
         self._takes_seed = True
         self._required: list[str] = []
-        self.server.is_healthy()
+        self.server.check_health()
         self._fields = self._ask_fields()
 
     def actions_in_words(self) -> str:
@@ -126,6 +128,7 @@ class OpenEnvEnvironment(RemoteEnvironment):
         """End the session."""
         self._session = None
         self._open.close()
+        self.server.close()
 
     def _ask_fields(self) -> dict[str, Mapping[str, Any]]:
         """The properties of the server's actions; empty where it does not tell them in words understood here."""
@@ -207,8 +210,9 @@ class OpenEnvEnvironment(RemoteEnvironment):
         where = f"{self.server.name}: {kind}"
         try:
             session.send(json.dumps({"type": kind, "data": data}))
+            until = time.monotonic() + self.address.options.timeout
             for _ in range(_IDLE_MESSAGES):
-                message = read_json(session.recv(timeout=self.address.options.timeout), where)
+                message = read_json(session.recv(timeout=max(0.0, until - time.monotonic())), where)
                 if not isinstance(message, dict):
                     raise DataError(f"{where} was not answered by a JSON record")
                 if message.get("type", "observation") in ("observation", "error") or _is_observation(message):
@@ -219,7 +223,7 @@ class OpenEnvEnvironment(RemoteEnvironment):
         except ConnectionClosed as closed:
             self.close()
             if closed.sent is not None and closed.sent.code == CloseCode.MESSAGE_TOO_BIG and not closed.rcvd_then_sent:
-                raise DataError(f"{where} gave more than {REPLY_LIMIT // 1_000_000} MB") from None
+                raise DataError(f"{where} gave more than {ANSWER_LIMIT // 1_000_000} MB") from None
             told = closed.rcvd.reason if closed.rcvd else ""
             raise _ClosedError(f"it ended the session{f' ({clean(told)})' if told else ''}") from None
         except DataError:
@@ -251,12 +255,13 @@ class OpenEnvEnvironment(RemoteEnvironment):
                         self.address.websocket("/ws"),
                         open_timeout=options.timeout,
                         close_timeout=CLOSING_SECONDS,
-                        max_size=REPLY_LIMIT,
-                        proxy=None if self.address.is_loopback else True,
+                        max_size=ANSWER_LIMIT,
+                        proxy=None if self.address.server.is_loopback else True,
                     )
                 )
             except (OSError, WebSocketException, ValueError) as error:
-                raise DataError(f"{self.server.name}: /ws: {reason(error)}", "Does it speak OpenEnv?") from None
+                words = without_secrets(reason(error))[:TEXT_LIMIT]
+                raise DataError(f"cannot reach {self.server.name} at /ws: {words}", "Does it speak OpenEnv?") from None
         return self._session
 
     def _fail(self, what: str) -> NoReturn:

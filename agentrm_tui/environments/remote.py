@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import math
-import time
 import unicodedata
-import urllib.error
-import urllib.request
 from abc import abstractmethod
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl
 
 import msgspec
 
 from agentrm_models.errors import DataError, UsageError
+from agentrm_models.http import HttpClient, Manners
+from agentrm_models.http_failures import StatusError
 from agentrm_models.messages import PromptStyle
 from agentrm_models.replies import ACTION_LIMIT
+from agentrm_models.server_address import ServerAddress, read_server_address
+from agentrm_models.spelling import did_you_mean, shown_name
 from agentrm_tui.environments.base import EnvironmentTraits, StepResult, Task
 from agentrm_tui.environments.declared import BaseEnvironment
-
-REPLY_LIMIT = 8_000_000
-"""Bytes of a server's answer that are read; a longer one is refused."""
 
 TEXT_LIMIT = 20_000
 """Characters of an observation that are kept."""
@@ -32,8 +28,8 @@ TEXT_LIMIT = 20_000
 ASIDE = frozenset({"reward", "done", "metadata"})
 """Parts of observations and actions that are not for the agent."""
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
-"""Hosts that are never reached through a proxy."""
+KEEP_ALIVE_SECONDS = 2.0
+"""How long an idle connection is kept: less than servers do (uvicorn 5 s), since a step is not sent twice."""
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,7 +39,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         score: The outcome is the last reward, the sum of all, or the highest; empty for the protocol's usual one.
         low, high: Rewards that count as 0 and 1; what lies outside is clipped.
         steps: Step limit of an episode.
-        timeout: Seconds until a silent server is given up.
+        timeout: Seconds until an answer has to be there as a whole, and for which a busy server is asked again.
         action: Field of the action record that the text goes into (OpenEnv).
         text: Field of the observation that is shown, the only one (OpenEnv).
         goal: What the agent is told to do.
@@ -60,19 +56,19 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Address(NamedTuple):
-    """Where a server is: `http(s)://host:port/path` without a slash at the end, and the options."""
+    """Where a server is, and the options."""
 
-    url: str
+    server: ServerAddress
     options: Options
+
+    @property
+    def url(self) -> str:
+        """`http(s)://host:port/path` without a slash at the end."""
+        return self.server.url
 
     def websocket(self, path: str) -> str:
         """The same place for web sockets."""
         return "ws" + self.url.removeprefix("http") + path
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether the server is on this machine."""
-        return (urlsplit(self.url).hostname or "") in LOOPBACK
 
 
 def read_address(kind: str, text: str) -> Address:
@@ -81,19 +77,8 @@ def read_address(kind: str, text: str) -> Address:
     Raises:
         UsageError: It is not the address of a server, or an option is wrong; offers the nearest spelling.
     """
-    whole = text if "://" in text else f"http://{text}"
-    try:
-        parts = urlsplit(whole)
-        port = parts.port
-    except ValueError as error:
-        raise UsageError(f"{text[:80]!r} is not the address of a server: {error}") from None
-    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
-    if scheme not in ("http", "https") or not parts.hostname or not text.isprintable() or port == 0:
-        raise UsageError(f"{text[:80]!r} is not the address of a server", f"Write {kind}:http://HOST:PORT.")
-    if "@" in parts.netloc:
-        raise UsageError("an address is written into run files, so it cannot hold a password", "Leave it out.")
-    path = parts.path.rstrip("/").removesuffix("/ws")
-    return Address(urlunsplit((scheme, parts.netloc, path, "", "")), _read_options(parts.fragment))
+    server = read_server_address(text if "://" in text else f"http://{text}", f"{kind}:http://HOST:PORT")
+    return Address(server._replace(url=server.url.removesuffix("/ws")), _read_options(server.fragment))
 
 
 def _read_options(text: str) -> Options:
@@ -104,9 +89,8 @@ def _read_options(text: str) -> Options:
     known = Options.__struct_fields__
     for key in found:
         if key not in known:
-            near = get_close_matches(key, known, n=1, cutoff=0.5)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Options: {', '.join(known)}."
-            raise UsageError(f"there is no option {key[:40]!r} for an address", hint)
+            remedy = did_you_mean(key, known, "Options")
+            raise UsageError(f"there is no option {shown_name(key)!r} for an address", remedy)
     try:
         options = msgspec.convert(found, Options, strict=False)
     except msgspec.ValidationError as error:
@@ -117,37 +101,24 @@ def _read_options(text: str) -> Options:
     return options
 
 
-class RefusedError(DataError):
-    """A server answered with an error status.
-
-    Args:
-        status: The HTTP status.
-    """
-
-    def __init__(self, cause: str, status: int) -> None:
-        super().__init__(cause)
-        self.status = status
-
-
 class JsonServer:
-    """A server that is spoken to in JSON over HTTP; only the standard library is used."""
+    """A server that is spoken to in JSON over HTTP."""
 
     def __init__(self, kind: str, address: Address) -> None:
         self.name = f"{kind} server {address.url}"
-        self._url = address.url
-        self._timeout = address.options.timeout
-        handlers = [urllib.request.ProxyHandler({})] if address.is_loopback else []
-        self._opener = urllib.request.build_opener(*handlers)
+        seconds = address.options.timeout
+        manners = Manners(seconds, seconds, KEEP_ALIVE_SECONDS)
+        self._http = HttpClient(address.server, name=self.name, manners=manners)
 
-    def is_healthy(self) -> None:
+    def check_health(self) -> None:
         """Check that the server answers at `/health`, or does not know that path.
 
         Raises:
             DataError: It cannot be reached, or says that it does not work.
         """
         try:
-            self._fetch(urllib.request.Request(f"{self._url}/health"))
-        except RefusedError as error:
+            self._http.get("/health")
+        except StatusError as error:
             if error.status not in (404, 405):
                 raise
 
@@ -155,43 +126,23 @@ class JsonServer:
         """Ask for a JSON value.
 
         Raises:
-            RefusedError: The server answered with an error status.
+            StatusError: The server answered with an error status.
             DataError: It cannot be reached, is silent, or does not answer in JSON.
         """
-        return self._ask(urllib.request.Request(f"{self._url}{path}{'?' if query else ''}{urlencode(query)}"))
+        return read_json(self._http.get(path, query), f"{self.name}: GET {path}")
 
     def post(self, path: str, body: Mapping[str, object] | None = None, timeout: float | None = None) -> Any:
-        """Send a JSON record and return the JSON answer; raises as `get`."""
-        content = json.dumps(body or {}).encode()
-        headers = {"Content-Type": "application/json"}
-        return self._ask(urllib.request.Request(f"{self._url}{path}", content, headers, method="POST"), timeout)
+        """Send a JSON record, never twice where the server may have begun with it, and return the JSON answer.
 
-    def _ask(self, request: urllib.request.Request, timeout: float | None = None) -> Any:
-        return read_json(self._fetch(request, timeout), self._where(request))
+        Raises:
+            As `get`.
+        """
+        content = self._http.post(path, body or {}, repeatable=False, answer_seconds=timeout)
+        return read_json(content, f"{self.name}: POST {path}")
 
-    def _where(self, request: urllib.request.Request) -> str:
-        return f"{self.name}: {request.get_method()} {urlsplit(request.full_url).path or '/'}"
-
-    def _fetch(self, request: urllib.request.Request, timeout: float | None = None) -> bytes:
-        where = self._where(request)
-        try:
-            limit = timeout or self._timeout
-            until = time.monotonic() + limit
-            with self._opener.open(request, timeout=limit) as reply:
-                content = b""
-                while len(content) <= REPLY_LIMIT and (part := reply.read1(REPLY_LIMIT)):
-                    content += part
-                    if time.monotonic() > until:
-                        raise TimeoutError
-        except urllib.error.HTTPError as error:
-            with error:
-                told = _first_words(error.read(2_000).decode("utf-8", "replace"))
-            raise RefusedError(f"{where} was refused with status {error.code}{told}", error.code) from None
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise DataError(f"{self.name}: {reason(error)}", "Is it running, and is the address right?") from None
-        if len(content) > REPLY_LIMIT:
-            raise DataError(f"{where} gave more than {REPLY_LIMIT // 1_000_000} MB")
-        return content
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
 
 
 def read_json(content: str | bytes, where: str) -> Any:
@@ -204,21 +155,6 @@ def read_json(content: str | bytes, where: str) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError):
         raise DataError(f"{where} did not answer in JSON") from None
-
-
-def _first_words(text: str) -> str:
-    words = clean(" ".join(text.split()))[:160]
-    return f": {words}" if words else ""
-
-
-def reason(error: Exception) -> str:
-    """Why a connection failed, in a few words."""
-    cause = error.reason if isinstance(error, urllib.error.URLError) else error
-    if isinstance(cause, TimeoutError):
-        return "it does not answer"
-    if isinstance(cause, OSError) and cause.strerror:
-        return f"it cannot be reached ({cause.strerror})"
-    return f"it cannot be reached ({' '.join(str(cause).split())[:160] or type(cause).__name__})"
 
 
 def clean(text: str) -> str:

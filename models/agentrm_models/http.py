@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from agentrm_models.errors import DataError, UsageError
@@ -23,6 +24,8 @@ from agentrm_models.http_failures import Failure, StatusError, failed_exchange, 
 from agentrm_models.server_address import ServerAddress
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from httpx2 import AsyncClient
 
 ANSWER_LIMIT = 8_000_000
@@ -116,7 +119,7 @@ class HttpClient:
         Args:
             repeatable: Doing it twice does no harm. What is not repeatable is sent again only where the server has
                 not begun with it: it could not be reached, or said 429 or 503.
-            answer_seconds: Deadline of this answer, where it is another one.
+            answer_seconds: Deadline of this answer, and all patience with it, where they are shorter.
 
         Raises:
             StatusError: The server answered with an error status, and still did after all patience.
@@ -145,10 +148,11 @@ class HttpClient:
         repeatable: bool,
         answer_seconds: float | None,
     ) -> bytes:
-        until = self._clock.now() + self._manners.patience
+        seconds = answer_seconds or self._manners.answer_seconds
+        until = self._clock.now() + min(self._manners.patience, answer_seconds or math.inf)
         attempt = 0
         while True:
-            answer = self._run(method, path, content, query, answer_seconds or self._manners.answer_seconds)
+            answer = self._run(method, path, content, query, seconds)
             if isinstance(answer, bytes):
                 self._has_answered = True
                 return answer
@@ -235,12 +239,21 @@ class HttpClient:
                 follow_redirects=True,
                 max_redirects=REDIRECTS,
                 trust_env=not self._address.is_loopback,
+                verify=_certificates(),
             )
         except (ImportError, ValueError, httpx2.InvalidURL):
             cause = f"{self._name}: a proxy that the environment names cannot be used"
             remedy = "Look at HTTP_PROXY, HTTPS_PROXY and ALL_PROXY; socks:// needs the package socksio."
             raise UsageError(cause, remedy) from None
         return self._client
+
+
+@cache
+def _certificates() -> SSLContext:
+    """The authorities that the machine trusts, read once."""
+    import httpx2
+
+    return httpx2.create_ssl_context()
 
 
 _loops: dict[int, asyncio.AbstractEventLoop] = {}

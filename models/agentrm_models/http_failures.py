@@ -79,7 +79,7 @@ def failed_exchange(name: str, address: ServerAddress, error: Exception, seconds
     """What it means that there is no whole answer."""
     import httpx2
 
-    words = without_secrets(_reason(error), key)[:TEXT_LIMIT]
+    words = without_secrets(reason(error), key)[:TEXT_LIMIT]
     match error:
         case TimeoutError() | httpx2.ConnectTimeout():
             silent = DataError(f"{name} does not answer within {seconds:g} s", _remedy(address))
@@ -121,8 +121,8 @@ def error_text(content: bytes) -> str:
     return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
 
 
-def _reason(error: BaseException) -> str:
-    """The innermost cause: a library's own words for a refused connection say nothing."""
+def reason(error: BaseException) -> str:
+    """Why there is no connection, from the innermost cause: a library's own words for a refused one say nothing."""
     seen: BaseException | None = error
     words = ""
     for _ in range(10):

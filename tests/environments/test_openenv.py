@@ -371,11 +371,11 @@ def test_a_silent_server_is_given_up() -> None:
 def test_nobody_there_and_nothing_like_it_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    with pytest.raises(DataError, match=rf"127\.0\.0\.1:{port}: it cannot be reached \(Connection refused\)") as caught:
+    with pytest.raises(DataError, match=rf"cannot reach .*127\.0\.0\.1:{port}: Connection refused\.") as caught:
         OpenEnvEnvironment(f"http://127.0.0.1:{port}")
     assert caught.value.exit_code == 3
     with serving(health=HTTPStatus.SERVICE_UNAVAILABLE) as (url, _), pytest.raises(DataError, match="status 503"):
-        OpenEnvEnvironment(url)
+        OpenEnvEnvironment(f"{url}#timeout=0.2")
 
 
 @pytest.mark.parametrize(
