@@ -38,9 +38,6 @@ INVALID_ACTION_CODES = frozenset({"VALIDATION_ERROR", "INVALID_ACTION"})
 CLOSING_SECONDS = 2.0
 """How long the end of a session is waited for."""
 
-_IDLE_MESSAGES = 100
-"""Messages of other kinds that are passed over before an answer."""
-
 _DEEPEST = 8
 """References and alternatives inside each other that a field's schema is followed through."""
 
@@ -211,13 +208,13 @@ class OpenEnvEnvironment(RemoteEnvironment):
         try:
             session.send(json.dumps({"type": kind, "data": data}))
             until = time.monotonic() + self.address.options.timeout
-            for _ in range(_IDLE_MESSAGES):
-                message = read_json(session.recv(timeout=max(0.0, until - time.monotonic())), where)
+            while (left := until - time.monotonic()) > 0:
+                message = read_json(session.recv(timeout=left), where)
                 if not isinstance(message, dict):
                     raise DataError(f"{where} was not answered by a JSON record")
                 if message.get("type", "observation") in ("observation", "error") or _is_observation(message):
                     return self._read(message, where)
-            raise DataError(f"{where} was never answered")
+            raise TimeoutError
         except TimeoutError:
             self._fail("it does not answer")
         except ConnectionClosed as closed:

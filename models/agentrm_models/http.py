@@ -128,10 +128,14 @@ class HttpClient:
         """
         return self._send("POST", path, json.dumps(body).encode(), {}, on_wait, repeatable, answer_seconds)
 
-    def close(self) -> None:
-        """Give up what is in flight and close all connections."""
+    def give_up(self) -> None:
+        """End what is in flight; whoever waits for it gets `CancelledError`."""
         for future in list(self._running):
             future.cancel()
+
+    def close(self) -> None:
+        """Give up what is in flight and close all connections."""
+        self.give_up()
         client, self._client = self._client, None
         if client is not None:
             closed = asyncio.run_coroutine_threadsafe(client.aclose(), _loop())
@@ -170,8 +174,8 @@ class HttpClient:
         """
         if not failure.passing or (failure.begun and not repeatable) or not (failure.begun or self._has_answered):
             return None
-        if failure.retry_after is not None:
-            return failure.retry_after
+        if failure.retry_after:
+            return failure.retry_after + FIRST_PAUSE * self._clock.chance()
         return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempt, 20)) * (0.5 + self._clock.chance() / 2)
 
     def _wait(self, seconds: float, words: str, on_wait: WaitHook) -> None:

@@ -35,10 +35,12 @@ class StatusError(DataError):
     Args:
         status: The HTTP status.
         text: The server's own words, on one line and without secrets.
+        retry_after: Seconds after which it wants to be asked again.
     """
 
-    def __init__(self, where: str, status: int, text: str) -> None:
-        super().__init__(f"{where} failed with status {status}{f': {text}' if text else ''}")
+    def __init__(self, where: str, status: int, text: str, retry_after: float | None = None) -> None:
+        remedy = f"It wants to be asked again after {math.ceil(retry_after)} s." if retry_after else ""
+        super().__init__(f"{where} failed with status {status}{f': {text}' if text else ''}", remedy)
         self.status = status
         self.text = text
 
@@ -66,13 +68,9 @@ def failed_status(where: str, answer: Response, body: bytes, key: str) -> Failur
     text = without_secrets(error_text(body) or answer.reason_phrase, key)[:TEXT_LIMIT]
     status = answer.status_code
     busy = status in BUSY and not any(code.encode() in body for code in _SPENT)
-    return Failure(
-        StatusError(where, status, text),
-        str(status),
-        begun=status not in BUSY,
-        passing=busy or status in GATEWAY,
-        retry_after=read_retry_after(answer.headers.get("Retry-After", ""), datetime.now(UTC)),
-    )
+    later = read_retry_after(answer.headers.get("Retry-After", ""), datetime.now(UTC))
+    error = StatusError(where, status, text, later)
+    return Failure(error, str(status), status not in BUSY, busy or status in GATEWAY, later)
 
 
 def failed_exchange(name: str, address: ServerAddress, error: Exception, seconds: float, key: str) -> Failure:

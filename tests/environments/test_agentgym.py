@@ -366,6 +366,31 @@ def test_a_server_that_drips_is_given_up() -> None:
     assert not thread.is_alive()
 
 
+def test_a_busy_server_is_asked_again_and_a_step_never_sent_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentrm_models.http.FIRST_PAUSE", 0.001)
+    shelf, troubles = Shelf(), [503, 429, 502, 0]
+    sent: list[str] = []
+
+    def handler(method: str, path: str, record: dict[str, Any]) -> Answer:
+        if path != "/step":
+            return shelf(method, path, record)
+        sent.append(record["action"])
+        trouble = troubles.pop(0) if troubles else 200
+        if trouble == 0:
+            raise ConnectionResetError
+        return shelf(method, path, record) if trouble == 200 else (trouble, {})
+
+    with serving(handler) as url, opened(url) as environment:
+        for action, words in (("open 0", "status 502"), ("open 1", "broke the connection off"), ("open 2", "")):
+            environment.reset(environment.task("session:2"))
+            if words:
+                with pytest.raises(DataError, match=words):
+                    environment.step(action)
+            else:
+                assert environment.step(action).valid
+    assert sent == ["open 0"] * 3 + ["open 1", "open 2"]
+
+
 def test_a_silent_server_is_given_up() -> None:
     from threading import Event
 

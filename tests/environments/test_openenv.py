@@ -368,6 +368,19 @@ def test_a_silent_server_is_given_up() -> None:
         environment.reset(environment.task("episode:0"))
 
 
+def test_messages_without_an_end_do_not_put_the_deadline_off() -> None:
+    def answer(message: dict[str, Any]) -> None:
+        while True:  # until the session is closed
+            sessions[-1].send('{"type": "state", "data": {}}')
+
+    with (
+        serving(lambda: answer) as (url, sessions),
+        opened(f"{url}#timeout=0.3") as environment,
+        pytest.raises(DataError, match="does not answer"),
+    ):
+        environment.reset(environment.task("episode:0"))
+
+
 def test_nobody_there_and_nothing_like_it_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -24,6 +24,8 @@ class FakeServer(ThreadingHTTPServer):
         self.knows_logprobs = True
         self.longest = 100
         self.failure: tuple[int, bytes] | None = None
+        self.busy: list[int] = []
+        self.answer: bytes = b""
 
     @property
     def address(self) -> str:
@@ -51,6 +53,10 @@ class FakeHandler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked.append(body)
+        if self.server.busy:
+            return self.answer(self.server.busy.pop(), b"")
+        if self.server.answer:
+            return self.answer(200, self.server.answer)
         if self.server.failure:
             return self.answer(*self.server.failure)
         if body.get("logprobs") and not self.server.knows_logprobs:

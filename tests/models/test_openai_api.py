@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from threading import Event
 from typing import Any
 
 import msgspec
 import pytest
+from fake_http import FakeTime
 from fake_openai import FakeServer, fake_server
 
 from agentrm_models.errors import AgentRMError, DataError, InterruptedRun, UsageError
@@ -93,10 +95,66 @@ def test_models_are_chosen_by_name(server: FakeServer) -> None:
         OpenAIPolicy(server.address)
 
 
-def test_the_key_is_sent(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "abc")
+def test_a_named_model_needs_no_list(server: FakeServer) -> None:
+    server.failure = (404, b"Not Found")
+    assert OpenAIPolicy(f"{server.address}#any").traits.name == f"{server.address}#any"
+    with pytest.raises(UsageError, match="was not found"):
+        OpenAIPolicy(server.address)
+    server.failure = (200, b'[{"id": "bare"}]')
+    assert OpenAIPolicy(server.address).traits.name.endswith("#bare")
+
+
+def test_the_key_is_sent_and_an_odd_one_refused(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "abc\r")
     OpenAIPolicy(server.address)
     assert server.keys == ["Bearer abc"]
+    monkeypatch.setenv("OPENAI_API_KEY", "ab\rc")
+    with pytest.raises(UsageError, match="OPENAI_API_KEY holds") as raised:
+        OpenAIPolicy(server.address)
+    assert "ab" not in str(raised.value) and len(server.keys) == 1
+
+
+def test_a_busy_server_is_waited_for_and_named(server: FakeServer) -> None:
+    time, seen = FakeTime(), Event()
+
+    def watch(progress: Progress) -> None:
+        if progress.what == "waiting for the server: 429, 1 s":
+            seen.set()
+
+    time.then = lambda: seen.wait(5) and None
+    policy = OpenAIPolicy(server.address, clock=time.clock)
+    server.busy = [503, 429]
+    assert len(policy.propose([ask(n=2)], watch)[0]) == 2
+    assert seen.is_set() and time.seconds == 1.5 and len(server.asked) == 3
+    server.busy = [429] * 99
+    with pytest.raises(DataError, match="failed with status 429: Too Many Requests"):
+        policy.propose([ask(n=2)])
+
+
+TOKENS = b'"logprobs": {"content": [{"logprob": -1}, {"logprob": null}]}'
+
+
+@pytest.mark.parametrize(
+    ("message", "more", "text", "tokens"),
+    [
+        (
+            b'{"content": [{"type": "thinking", "thinking": []}, {"type": "text", "text": "Action: a"}]}',
+            b"",
+            "Action: a",
+            0,
+        ),
+        (b'{"content": "Action: a"}', b', "usage": {"prompt_tokens": null, "completion_tokens": null}', "Action: a", 0),
+        (b'{"content": "Action: a"}, "index": null, ' + TOKENS, b', "usage": null', "Action: a", 2),
+        (b'{"content": null}', b', "usage": {"prompt_tokens": 3, "completion_tokens": 4}', "", 4),
+    ],
+)
+def test_answers_are_read_as_servers_differ(
+    server: FakeServer, message: bytes, more: bytes, text: str, tokens: int
+) -> None:
+    policy = OpenAIPolicy(server.address)
+    server.answer = b'{"choices": [{"message": ' + message + b"}]" + more + b"}"
+    reply = policy.propose([ask()])[0][0]
+    assert (reply.text, reply.tokens) == (text, tokens) and math.isnan(reply.log_probability)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +165,7 @@ def test_the_key_is_sent(server: FakeServer, monkeypatch: pytest.MonkeyPatch) ->
         (422, b'{"error": "odd\\nlines"}', UsageError, "refuses the request: odd lines"),
         (500, b"", DataError, "failed with status 500: Internal Server Error"),
         (200, b"<html>", DataError, "an answer that cannot be read: .*Is it an OpenAI-compatible server"),
+        (200, b'{"error": {"message": "Provider\\nfailed", "code": 502}}', DataError, "/v1 failed: Provider failed$"),
         (200, b'{"choices": 3}', DataError, "an answer that cannot be read: .*Is it an OpenAI-compatible server"),
     ],
 )
@@ -126,9 +185,16 @@ def test_an_absent_server_and_a_wrong_address_are_told(server: FakeServer) -> No
     absent.server_close()
     with pytest.raises(DataError, match=r"cannot reach .*: Connection refused"):
         OpenAIPolicy(absent.address)
-    for wrong in ("http://", "ftp://host/v1", "http://host:port/v1"):
-        with pytest.raises((UsageError, DataError)):
+    for wrong in (
+        "http://",
+        "ftp://host/v1",
+        "http://host:port/v1",
+        "http://me:pw@host/v1",
+        "http://host/v1?api_key=pw",
+    ):
+        with pytest.raises(UsageError) as raised:
             OpenAIPolicy(wrong)
+        assert "pw" not in str(raised.value)
 
 
 def test_a_person_can_stop_waiting(server: FakeServer) -> None:

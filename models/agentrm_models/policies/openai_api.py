@@ -155,6 +155,7 @@ class OpenAIPolicy:
         except BaseException:
             given_up.set()
             jobs.clear()
+            self._http.give_up()
             raise
         for future, (place, part) in futures.items():
             answer = future.result()
@@ -234,7 +235,7 @@ class OpenAIPolicy:
 
     def _ask_again(self, call: _Call, refusal: StatusError, detailed: bool) -> Answer:
         """Ask without log-probabilities, or for a shorter conversation, where that is what the server minds."""
-        reason = refusal.text.lower() if refusal.status in MINDED else ""
+        reason = refusal.text.lower() if refusal.status in MINDED or refusal.status == 500 else ""
         if detailed and "logprob" in reason:
             self._log_probabilities = False
             return self._ask(call)
@@ -280,7 +281,7 @@ class OpenAIPolicy:
             case status if status in MINDED:
                 return UsageError(f"{self._base} refuses the request: {refusal.text}")
             case status:
-                return DataError(f"{self._base} failed with status {status}: {refusal.text}")
+                return DataError(f"{self._base} failed with status {status}: {refusal.text}", refusal.remedy)
 
 
 def _wanted(request: ProposeRequest, replies: dict[int, Candidate]) -> list[int]:
