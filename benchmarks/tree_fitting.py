@@ -12,15 +12,13 @@ from collections.abc import Generator, Iterator, Sequence
 from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
 from measuring import ONE_EACH, Part, Settings, cell, mixed, take_turns
 from peers import batch_size, in_batches
 from subjects import Subject, reward
 
-from agentrm_models.trie.packed_attention import use_packed_attention
-from agentrm_models.trie.packing import LabelledIds, batches, cut_tree, pack_pieces
 from agentrm_trainer.config import FitSection
+from agentrm_trainer.data.packed_trees import LabelledState, batches, join_trees, pack_states
 from agentrm_trainer.fitting.reward_loss import regression_loss
 
 QUESTION = "reward fitting"
@@ -39,7 +37,7 @@ def cells(settings: Settings) -> list[dict[str, Any]]:
     return [_cell(settings, *given) for given in wanted]
 
 
-def tree(subject: Subject, steps: int) -> list[LabelledIds]:
+def tree(subject: Subject, steps: int) -> list[LabelledState]:
     """The states of a search that goes on with two replies of each step's, as exploring leaves it."""
     draw = random.Random(steps)
     histories, states = [subject.text(INSTRUCTION, "instruction")], []
@@ -50,38 +48,35 @@ def tree(subject: Subject, steps: int) -> list[LabelledIds]:
             for k in range(BRANCHES)
         ]
         for number, ids in enumerate(replies):
-            states.append(LabelledIds(np.array(ids, np.int32), draw.random(), 1.0, step * 100 + number // BRANCHES))
+            states.append(LabelledState(ids, draw.random(), 1.0, step * 100 + number // BRANCHES))
         kept = draw.sample(replies, 2)
         histories = [[*ids, *subject.text(OBSERVATION, f"seen {step} {k}")] for k, ids in enumerate(kept)]
     return states
 
 
 @cache
-def _trained(size: str, packed: bool) -> Any:
-    """A copy of the model to take gradients of."""
-    model = copy.deepcopy(reward(size).model).train()
-    if packed:
-        use_packed_attention(model)
-    return model
+def _trained(size: str, way: str) -> Any:
+    """A copy of the model to take gradients of, for each way."""
+    return copy.deepcopy(reward(size).model).train()
 
 
-def packed(model: Any, states: Sequence[LabelledIds]) -> Iterator[Part]:
+def packed(model: Any, states: Sequence[LabelledState]) -> Iterator[Part]:
     """Ours: sub-trees of a token budget, laid end to end, one step of the optimiser's tokens at a time."""
-    pieces = list(cut_tree(states, SECTION.tokens_per_step))
-    for batch in batches(pieces, SECTION.tokens_per_step, range(len(pieces))):
-        rows = pack_pieces(batch)
+    trees = list(pack_states(states, SECTION.tokens_per_step))
+    for batch in batches(trees, SECTION.tokens_per_step, range(len(trees))):
+        rows = join_trees(batch)
         loss = regression_loss(model, rows, SECTION, "cpu", float(len(states)))
         loss.backward()
-        yield Part(sum(len(piece.items) for piece in batch), len(rows.ids), loss.item())
+        yield Part(rows.states, rows.size, loss.item())
 
 
-def in_rows(model: Any, states: Sequence[LabelledIds], size: int) -> Iterator[Part]:
+def in_rows(model: Any, states: Sequence[LabelledState], size: int) -> Iterator[Part]:
     """Peers: padded batches of rows; a batch of one is a row for each state."""
     for batch in mixed(in_batches(states, size)):
         longest = max(len(state.ids) for state in batch)
         ids = torch.zeros((len(batch), longest), dtype=torch.long)
         for row, state in enumerate(batch):
-            ids[row, : len(state.ids)] = torch.from_numpy(state.ids)
+            ids[row, : len(state.ids)] = torch.tensor(state.ids)
         targets = torch.tensor([state.target for state in batch])
         values = model(input_ids=ids, attention_mask=(ids != 0).long(), use_cache=False).logits[:, 0]
         loss = ((values - targets) ** 2).sum() / len(states)
@@ -94,24 +89,24 @@ def _cell(settings: Settings, size: str, steps: int) -> dict[str, Any]:
     states = tree(subject, steps)
     longest = max(len(state.ids) for state in states)
 
-    def fresh(own: bool) -> Any:
-        model = _trained(size, own)
+    def fresh(way: str) -> Any:
+        model = _trained(size, way)
         model.zero_grad()
         return model
 
     def ours() -> Generator[float | Part, None, None]:
-        model = fresh(True)
+        model = fresh("packed")
         yield len(states)
         yield from packed(model, states)
 
     def rows(together: int) -> Generator[float | Part, None, None]:
-        model = fresh(False)
+        model = fresh("rows")
         yield sum(len(state.ids) for state in states)
         yield from in_rows(model, states, together)
 
     together = batch_size(size, longest, 8)
     turns = take_turns(ours, {ONE_EACH: lambda: rows(1), "padded batches": lambda: rows(together)}, settings)
-    unique = sum(piece.tokens for piece in cut_tree(states, 1 << 40))
+    unique = sum(tree.size for tree in pack_states(states, 1 << 40))
     return cell(QUESTION, size, {"steps": steps, "states": len(states)}, turns, same=_same(size), unique_tokens=unique)
 
 
@@ -119,7 +114,7 @@ def _cell(settings: Settings, size: str, steps: int) -> dict[str, Any]:
 def _same(size: str) -> Any:
     """The largest difference of a parameter's gradients, relative to their length."""
     states = tree(reward(size), 2)
-    models = _trained(size, True), _trained(size, False)
+    models = _trained(size, "packed"), _trained(size, "rows")
     for model in models:
         model.zero_grad()
     list(packed(models[0], states))

@@ -20,17 +20,10 @@ from agentrm_models.replies import parse_reply
 from agentrm_models.rewards.base import ScoreGroup
 from agentrm_models.specs import load_policy, load_reward
 from agentrm_trainer.config import EnvironmentSection
-from agentrm_trainer.data.judged import Judged, JudgedGroup
 from agentrm_trainer.data.labelled_trees import read_labelled_trees
-from agentrm_trainer.data.reward_data import judged_paths, judged_pieces
 from agentrm_trainer.fitting import reward_kinds
-from agentrm_trainer.fitting.backbone import load_policy_model, prepare_for_training
-from agentrm_trainer.fitting.implicit_loss import Pair, judge_paths
-from agentrm_trainer.fitting.reward_kinds import DevStates
-from agentrm_trainer.fitting.reward_loss import Judgements, judge_pieces
 from agentrm_trainer.reports.results import Results
 from agentrm_trainer.stages import explore as explore_module
-from agentrm_trainer.stages import fit as fit_module
 from agentrm_trainer.stages import sft as sft_module
 from agentrm_trainer.stages.collect import collect, expert_trajectory, read_trajectories
 from agentrm_trainer.stages.explore import explore
@@ -317,24 +310,10 @@ def test_the_saved_models_load_and_score(done_pipeline):
     policy = load_policy(str(done_pipeline.folder("export") / "policy"), LoadOptions(threads=1))
     reward = load_reward(str(done_pipeline.folder("export") / "reward"), LoadOptions(threads=1))
     assert policy.traits.prompt == reward.traits.prompt == "short"
-    groups = read_json(done_pipeline.folder("explore") / "dev" / "siblings.json", list[JudgedGroup])
-    groups = groups or [
-        msgspec.convert(
-            {"environment": "ladder", "task": "t", "level": "low", "items": [
-                {"conversation": [msgspec.to_builtins(Message("assistant", "Action: up"))], "worth": 1.0}
-            ]},
-            JudgedGroup,
-        )
-    ]  # fmt: skip
-    model = prepare_for_training(fit_module.load_fitted(done_pipeline), "cpu")
-    tokenizer = sft_module.load_tokenizer(done_pipeline.folder("sft") / "policy")
     likelihood = json.loads((done_pipeline.folder("export") / "reward" / "agentrm.json").read_text())["likelihood"]
     assert likelihood == 0.3
-    judged = judge_pieces(model, judged_pieces(tokenizer, groups, 512), "cpu")
-    trained_view = [group.rewards(likelihood) for group in judged]
-    playing_view = reward.score([ScoreGroup(tuple(item.conversation for item in group.items)) for group in groups])
-    for one, other in zip(trained_view, playing_view, strict=True):
-        assert one == pytest.approx(other, abs=1e-4)
+    reply = (Message("user", "Goal: the top."), Message("assistant", "Thought: up\nAction: up"))
+    assert len(reward.score([ScoreGroup((reply,))])[0]) == 1
 
 
 def test_the_backbone_may_tell_the_likelihood_and_is_stored_beside(done_pipeline, make_workspace):
@@ -349,59 +328,6 @@ def test_the_backbone_may_tell_the_likelihood_and_is_stored_beside(done_pipeline
     cloned = load_file(workspace.folder("sft") / "policy" / "model.safetensors")
     assert all(stored[name].equal(cloned[name]) for name in cloned)
     assert "the language model it began as" in (folder / "README.md").read_text()
-    groups = judged_climbs()
-    model, language = (
-        prepare_for_training(each, "cpu").eval()
-        for each in (fit_module.load_fitted(workspace), load_policy_model(str(folder / "language")))
-    )
-    pieces = judged_pieces(sft_module.load_tokenizer(folder), groups, 512)
-    trained_view = [group.rewards(0.2) for group in judge_pieces(model, pieces, "cpu", language)]
-    alone = [group.rewards(0.2) for group in judge_pieces(model, pieces, "cpu")]
-    playing_view = load_reward(str(folder), LoadOptions(threads=1)).score(
-        [ScoreGroup(tuple(item.conversation for item in group.items)) for group in groups]
-    )
-    for one, other in zip(trained_view, playing_view, strict=True):
-        assert one == pytest.approx(other, abs=1e-4)
-    assert any(one != pytest.approx(other, abs=1e-3) for one, other in zip(alone, playing_view, strict=True))
-
-
-def test_dev_may_choose_what_the_likelihood_counts_in_each_environment(done_pipeline, make_workspace, monkeypatch):
-    shutil.rmtree(done_pipeline.folder("fit"))
-    workspace = make_workspace(resume=True, fit={"likelihoods": [0.0, 0.2, 0.4], "likelihood_for": "each"})
-    tokenizer = sft_module.load_tokenizer(workspace.folder("sft") / "policy")
-    climb = judged_climbs()[0]
-
-    def group(name: str) -> JudgedGroup:
-        opening = Message("system", f"Climb the {name}.")
-        items = tuple(Judged((opening, *item.conversation[1:]), item.worth) for item in climb.items)
-        return JudgedGroup(name, "t", "low", items)
-
-    dev = DevStates({kind: [group("ladder"), group("stairs")] for kind in ("ends", "siblings")})
-    # The worth grows from item to item. On the ladder the value knows it, on the stairs the likelihood does.
-    found = [Judgements([0.1, 0.2, 0.3], [0.0, -1.0, -2.0]), Judgements([0.3, 0.2, 0.1], [0.0, 1.0, 2.0])]
-    monkeypatch.setattr(reward_kinds, "judge_pieces", lambda *arguments: found)
-    kind = reward_kinds.Explicit(workspace.config, workspace.folder("sft") / "policy", tokenizer, dev, "cpu")
-    figures = kind.measure("cpu")
-    assert (figures["ends_accuracy"], figures["siblings_accuracy"], figures["selection"]) == (1.0, 1.0, 1.0)
-    assert (figures["likelihood_ladder"], figures["likelihood_stairs"]) == (0.0, 0.2)
-    kind.save(workspace.folder("fit") / "reward", {"parameters": 1, "trees": 1, "labels": 6}, figures)
-    settings = read_settings(workspace.folder("fit") / "reward")
-    assert [(one.environment, one.instruction, one.weight) for one in settings.likelihoods] == [
-        ("ladder", "Climb the ladder.", 0.0),
-        ("stairs", "Climb the stairs.", 0.2),
-    ]
-    reward = load_reward(str(workspace.folder("fit") / "reward"), LoadOptions(threads=1))
-    plain = load_reward(str(done_pipeline.folder("export") / "reward"), LoadOptions(threads=1))
-    assert reward.traits.digest != plain.traits.digest
-    card = (workspace.folder("fit") / "reward" / "README.md").read_text()
-    assert f"a weight (ladder 0, stairs 0.2, others {settings.likelihood:g})" in card
-
-
-def judged_climbs() -> list[JudgedGroup]:
-    opening = [Message("system", "Climb."), Message("user", "Goal: the top.")]
-    first, second = Message("assistant", "Thought: up\nAction: up"), Message("assistant", "Action: down there")
-    items = ((*opening, first, Message("user", "You are higher."), second), (*opening, second), (*opening, first))
-    return [JudgedGroup("ladder", "t", "low", tuple(Judged(item, place / 2) for place, item in enumerate(items)))]
 
 
 def test_an_implicit_model_is_fitted_stored_with_its_reference_and_plays_as_it_was_judged(
@@ -422,16 +348,10 @@ def test_an_implicit_model_is_fitted_stored_with_its_reference_and_plays_as_it_w
     reference = load_file(folder / "reference" / "model.safetensors")
     cloned = load_file(workspace.folder("sft") / "policy" / "model.safetensors")
     assert all(reference[name].equal(cloned[name]) for name in cloned)
-    groups = judged_climbs()
-    places = (folder, folder / "reference")
-    models = (prepare_for_training(load_policy_model(str(place)), "cpu").eval() for place in places)
-    pieces = judged_paths(sft_module.load_tokenizer(folder), groups, 512)
-    [judged] = judge_paths(Pair(*models, 0.5), pieces, "cpu")
-    reward = load_reward(str(folder), LoadOptions(threads=1))
     assert model_role(folder) == "reward"
-    playing_view = reward.score([ScoreGroup(tuple(item.conversation for item in groups[0].items))])[0]
-    assert judged[settings.aggregate] == pytest.approx(playing_view, abs=1e-4)
-    assert max(abs(value) for value in playing_view) > 1e-3
+    conversation = (Message("user", "Goal: the top."), Message("assistant", "Thought: up\nAction: up"))
+    [[value]] = load_reward(str(folder), LoadOptions(threads=1)).score([ScoreGroup((conversation,))])
+    assert abs(value) > 1e-4
 
 
 def test_an_implicit_model_learns_outcomes(done_pipeline, make_workspace):

@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -67,6 +67,21 @@ class ExplicitSpec(ModelSpec[RewardModel]):
         if reference := read_settings(folder).reference:
             return ImplicitReward.load(folder, folder / reference, options, name=self.spec)
         return ExplicitReward.load(folder, options, name=self.spec)
+
+
+class RewardParts(NamedTuple):
+    """What the reward of a reply is made of.
+
+    Attributes:
+        likelihood: That of its least likely token; 0 where it counts nothing.
+    """
+
+    value: float
+    likelihood: float
+
+    def reward(self, weight: float) -> float:
+        """The value plus this weight times the likelihood."""
+        return self.value + weight * self.likelihood if weight else self.value
 
 
 class ExplicitReward:
@@ -183,11 +198,18 @@ class ExplicitReward:
             MemoryExhaustedError: No memory left even for one sequence.
             InterruptedRun: Raised by the progress hook.
         """
-        values = self._values([item for group in groups for item in group.items], progress)
-        for value in values:
+        scores = [
+            [part.reward(self._weight(item)) for part, item in zip(parts, group.items, strict=True)]
+            for parts, group in zip(self.parts(groups, progress), groups, strict=True)
+        ]
+        for value in (value for group in scores for value in group):
             if not math.isfinite(value):
                 raise DataError(f"{self._traits.name}: the reward model gave {value}", "Its weights are damaged.")
-        remaining = iter(values)
+        return scores
+
+    def parts(self, groups: Sequence[ScoreGroup], progress: ProgressHook = ignore_progress) -> list[list[RewardParts]]:
+        """What the scores of all groups are made of, so that other weights can be tried; errors as above."""
+        remaining = iter(self._parts([item for group in groups for item in group.items], progress))
         return [[next(remaining) for _ in group.items] for group in groups]
 
     def new_episode(self) -> None:
@@ -201,22 +223,18 @@ class ExplicitReward:
     def _readers(self) -> list[Reader]:
         return [self._reader] if self._language is None else [self._reader, self._language]
 
-    def _values(self, items: Sequence[Conversation], progress: ProgressHook) -> list[float]:
+    def _parts(self, items: Sequence[Conversation], progress: ProgressHook) -> list[RewardParts]:
         from agentrm_models.trie.likelihood import least_likelihood
 
-        weights = [self._weight(item) for item in items]
-        if not any(weights):
-            return [value for (value,) in self._reader.outputs(items, progress)]
-        if self._language is None:
+        spoken = [row for row, item in enumerate(items) if self._weight(item)]
+        if spoken and self._language is None:
             found = self._reader.both(items, progress)
-            pairs = zip(found, weights, strict=True)
-            return [value + weight * least_likelihood(logs) if weight else value for ((value,), logs), weight in pairs]
-        values = [value for (value,) in self._reader.outputs(items, progress)]
-        weighted = [row for row, weight in enumerate(weights) if weight]
-        logs = self._language.logs([items[row] for row in weighted], progress)
-        for row, found_there in zip(weighted, logs, strict=True):
-            values[row] += weights[row] * least_likelihood(found_there)
-        return values
+            values, logs = [value for (value,), _ in found], [found[row][1] for row in spoken]
+        else:
+            values = [value for (value,) in self._reader.outputs(items, progress)]
+            logs = self._language.logs([items[row] for row in spoken], progress) if self._language and spoken else []
+        likelihoods = dict(zip(spoken, map(least_likelihood, logs), strict=True))
+        return [RewardParts(value, likelihoods.get(row, 0.0)) for row, value in enumerate(values)]
 
     def _weight(self, item: Conversation) -> float:
         """What the likelihood of this conversation's reply counts."""

@@ -195,14 +195,19 @@ class ImplicitReward:
             MemoryExhaustedError: No memory left even for one sequence.
             InterruptedRun: Raised by the progress hook.
         """
+        paths = self.step_rewards(groups, progress)
+        return [[aggregated(rewards, self._aggregate) for rewards in group] for group in paths]
+
+    def step_rewards(
+        self, groups: Sequence[ScoreGroup], progress: ProgressHook = ignore_progress
+    ) -> list[list[list[float]]]:
+        """The rewards of each path's steps, so that other aggregates can be tried; errors as above."""
         if len(self._known) > STEPS_REMEMBERED:
             self._known.clear()
         paths = [[_steps(item) for item in group.items] for group in groups]
         new = {step: None for group in paths for path in group for step in path if step not in self._known}
         self._read(list(new), progress)
-        return [
-            [aggregated([self._known[step] for step in path], self._aggregate) for path in group] for group in paths
-        ]
+        return [[[self._known[step] for step in path] for path in group] for group in paths]
 
     def new_episode(self) -> None:
         """Nothing to do: what is not asked for again is evicted when a cache is full."""
@@ -222,9 +227,6 @@ class ImplicitReward:
             if not math.isfinite(reward):
                 raise DataError(f"{self._traits.name}: the reward of a step is {reward}", "Weights are damaged.")
             self._known[step] = reward
-
-    def _value(self, path: Sequence[Conversation]) -> float:
-        return aggregated([self._known[step] for step in path], self._aggregate)
 
 
 def _steps(conversation: Conversation) -> list[Conversation]:

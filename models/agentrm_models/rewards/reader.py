@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from agentrm_models.chat import ChatEncoder
+from agentrm_models.chat import encoder_of
 from agentrm_models.context import fit_context, reply_span
 from agentrm_models.messages import Conversation
 from agentrm_models.trie.backends import ClosedBackend, choose_backend
@@ -53,7 +53,7 @@ class Reader:
         parts = architecture_of(model)
         self.context_length = parts.context_length
         self.tells_likelihood = parts.vocabulary is not None and parts.head is not None
-        self._encoder = ChatEncoder(tokenizer)
+        self._encoder = encoder_of(tokenizer)
         self._backend: ScoringBackend
         self._backend, self.notice = choose_backend(parts, cache_bytes, use_cache)
         self._ledger = TokenLedger()

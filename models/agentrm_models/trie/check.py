@@ -45,7 +45,7 @@ def difference(parts: Architecture, backend: CachedBackend) -> float:
     if pairs[0][0].shape[-1] > 1:
         pairs += _branches(backend, plain, [left, later[3]], text)
     with torch.inference_mode():
-        return max(_distance(found, expected) for found, expected in pairs)
+        return max(distance(found, expected) for found, expected in pairs)
 
 
 def tolerance(parts: Architecture) -> float:
@@ -70,6 +70,7 @@ def _branches(
     return [*pairs, (backend.outputs(written), plain.outputs(written))]
 
 
-def _distance(found: Tensor, expected: Tensor) -> float:
+def distance(found: Tensor, expected: Tensor) -> float:
+    """The largest difference, relative where something larger than 1 is expected."""
     left, right = found.double(), expected.double()
     return float((left - right).abs().max() / max(1.0, float(right.abs().max())))

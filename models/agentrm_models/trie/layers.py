@@ -48,11 +48,20 @@ class LibraryLayers:
         """See `Layers`."""
         import torch
 
+        with torch.inference_mode():
+            return self.hidden(torch.tensor(ids), torch.tensor(positions), attention)
+
+    def hidden(self, ids: Tensor, positions: Tensor, attention: AttentionPass) -> Tensor:
+        """The same with gradients, where these are wanted: what training calls; shapes (rows,).
+
+        Raises:
+            UnsupportedAttentionError: A layer asks for an attention that a pass cannot give.
+        """
         counted = _CountedPass(attention)
-        with torch.inference_mode(), running(counted), self._switched():
+        with running(counted), self._switched():
             result = self._backbone(
-                input_ids=torch.tensor([list(ids)], device=self._device),
-                position_ids=torch.tensor([list(positions)], device=self._device),
+                input_ids=ids[None].to(self._device),
+                position_ids=positions[None].to(self._device),
                 use_cache=False,
             )
         if len(counted.layers) != self.count:

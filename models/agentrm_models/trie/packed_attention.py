@@ -1,105 +1,59 @@
-"""Attention over many sequences or whole trees laid end to end, without padding rows and without a quadratic mask.
+"""Attention passes of training: sequences or whole trees laid end to end, without padding and without a quadratic mask.
 
-Registered as an attention function of `transformers`, so that any decoder that uses that interface can be trained
-packed: linear layers run on the concatenation, attention on each sequence by itself. For a tree each token attends
-to the tokens on its path; queries are cut into blocks, the keys of their paths are gathered.
+Linear layers run on the concatenation. Sequences attend each by itself; in trees each token attends to the tokens on
+its path: queries are cut into blocks, and the keys of their paths are gathered.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ATTENTION = "agentrm_packed"
+from agentrm_models.trie.packing import PackedTokens
+from agentrm_models.trie.query_blocks import lay_blocks
 
 
-class Sequences(NamedTuple):
-    """Independent sequences: their lengths, in the order in which they are laid end to end."""
+class SequencesPass:
+    """Attends within each of some independent sequences, given their lengths in the order in which they lie."""
 
-    lengths: list[int]
+    def __init__(self, lengths: list[int]) -> None:
+        self._lengths = lengths
 
-
-class QueryBlocks(NamedTuple):
-    """Blocks of a packed forest whose key counts are similar.
-
-    Attributes:
-        queries: Token index of each query, shape (blocks, longest block); padding repeats a valid index.
-        keys: Token index of each key, shape (blocks, longest path); padding repeats a valid index.
-        mask: What a query may read, shape (blocks, 1, longest block, longest path).
-    """
-
-    queries: Tensor
-    keys: Tensor
-    mask: Tensor
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
+        """See `AttentionPass`."""
+        groups = query.shape[1] // key.shape[1]
+        if groups > 1:
+            key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+        parts = zip(*(torch.split(part.transpose(0, 1), self._lengths, 1) for part in (query, key, value)), strict=True)
+        return torch.cat([_attend(q[None], k[None], v[None], None, scaling)[0] for q, k, v in parts], 1).transpose(0, 1)
 
 
-class Forest(NamedTuple):
-    """Trees of tokens laid end to end.
-
-    Attributes:
-        blocks: Query blocks, grouped by path length.
-        order: For each token, its row in the concatenated flattened outputs of the blocks, shape (tokens,).
-    """
-
-    blocks: list[QueryBlocks]
-    order: Tensor
-
-
-Layout: TypeAlias = Sequences | Forest
-
-
-def packed_attention(
-    module: Any,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    dropout: float = 0.0,
-    scaling: float | None = None,
-    layout: Layout | None = None,
-    **kwargs: Any,
-) -> tuple[Tensor, None]:
-    """Attend within each sequence or along each path.
+class PackedPass:
+    """Attends along the paths of packed trees; made once for all layers.
 
     Args:
-        query: Shape (1, heads, tokens, head size).
-        key, value: Shape (1, key-value heads, tokens, head size).
-
-    Returns:
-        Shape (1, tokens, heads, head size).
+        device: Where the model is.
     """
-    if isinstance(layout, Forest):
-        return _forest_attention(query[0], key[0], value[0], layout, scaling), None
-    groups = query.shape[1] // key.shape[1]
-    if groups > 1:
-        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-    match layout:
-        case Sequences(lengths):
-            parts = zip(*(torch.split(part, lengths, 2) for part in (query, key, value)), strict=True)
-            outs = [_attend(q, k, v, None, scaling) for q, k, v in parts]
-            return torch.cat(outs, 2).transpose(1, 2), None
-        case None:
-            out = F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling)
-            return out.transpose(1, 2), None
 
+    def __init__(self, tokens: PackedTokens, device: Any) -> None:
+        self._layout = lay_blocks(tokens).to(device)
 
-def _forest_attention(query: Tensor, key: Tensor, value: Tensor, forest: Forest, scaling: float | None) -> Tensor:
-    """Attend along paths; query heads that share a key head are stacked as further queries, so no key is copied."""
-    heads, key_heads = query.shape[0], key.shape[0]
-    query, key, value = (part.transpose(0, 1) for part in (query, key, value))
-    outs = []
-    for block in forest.blocks:
-        q, k, v = (
-            part.index_select(0, index.flatten()).view(*index.shape, *part.shape[1:]).transpose(1, 2)
-            for part, index in ((query, block.queries), (key, block.keys), (value, block.keys))
-        )
-        stacked = q.reshape(len(q), key_heads, -1, q.shape[-1])
-        out = _attend(stacked, k, v, block.mask.repeat(1, 1, heads // key_heads, 1), scaling)
-        outs.append(out.reshape(q.shape).transpose(1, 2).flatten(0, 1))
-    return torch.cat(outs).index_select(0, forest.order)[None]
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
+        """See `AttentionPass`; query heads that share a key head are stacked as further queries: no key is copied."""
+        heads, key_heads = query.shape[1], key.shape[1]
+        outs = []
+        for block in self._layout.blocks:
+            q, k, v = (
+                part.index_select(0, index.flatten()).view(*index.shape, *part.shape[1:]).transpose(1, 2)
+                for part, index in ((query, block.queries), (key, block.keys), (value, block.keys))
+            )
+            stacked = q.reshape(len(q), key_heads, -1, q.shape[-1])
+            out = _attend(stacked, k, v, block.mask.repeat(1, 1, heads // key_heads, 1), scaling)
+            outs.append(out.reshape(*q.shape[:-1], v.shape[-1]).transpose(1, 2).flatten(0, 1))
+        return torch.cat(outs).index_select(0, self._layout.order)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None) -> Tensor:
@@ -166,14 +120,3 @@ def _spans(query: Tensor, key: Tensor, mask: Tensor | None) -> list[tuple[int, i
         (start, min(start + CAUSAL_BLOCK, length), min(start + CAUSAL_BLOCK, length))
         for start in range(0, length, CAUSAL_BLOCK)
     ]
-
-
-def use_packed_attention(model: Any) -> None:
-    """Let a model's layers attend by `layout=…` given to its forward call.
-
-    Models whose code does not use the attention interface are left as they are.
-    """
-    from transformers import AttentionInterface
-
-    AttentionInterface.register(ATTENTION, packed_attention)
-    model.config._attn_implementation = ATTENTION

@@ -96,7 +96,7 @@ class TokenTrie:
         self._clock += 1
         self._touch(node)
         while at < len(tokens) and (child := node.children.get(tokens[at])) is not None:
-            same = _common(child.ids, tokens, at)
+            same = common_prefix(child.ids, tokens[at : at + len(child.ids)])
             node = child if same == len(child.ids) else self.split(child, same)
             node.used = self._clock
             at += same
@@ -175,9 +175,9 @@ class TokenTrie:
             passed.used = self._clock
 
 
-def _common(edge: tuple[int, ...], tokens: tuple[int, ...], at: int) -> int:
-    """How many tokens of an edge agree with the tokens from `at` on."""
-    piece = tokens[at : at + len(edge)]
-    if piece == edge:
-        return len(edge)
-    return next((k for k, (left, right) in enumerate(zip(edge, piece, strict=False)) if left != right), len(piece))
+def common_prefix(one: tuple[int, ...], other: tuple[int, ...]) -> int:
+    """How many first tokens agree."""
+    if one == other[: len(one)]:
+        return len(one)
+    shorter = min(len(one), len(other))
+    return next((k for k, (left, right) in enumerate(zip(one, other, strict=False)) if left != right), shorter)

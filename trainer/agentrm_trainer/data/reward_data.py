@@ -1,52 +1,45 @@
-"""Labelled trees and judged states as token ids, encoded exactly as a reward model reads them when it plays."""
+"""Labelled trees as packed token ids, encoded exactly as a reward model reads them when it plays."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from agentrm_models.chat import encoder_of
 from agentrm_models.context import fit_context, reply_span
 from agentrm_models.messages import Conversation
-from agentrm_models.trie.packing import LabelledIds, Piece, cut_tree
-from agentrm_trainer.data.judged import JudgedGroup
+from agentrm_models.trie.states import Span
 from agentrm_trainer.data.labelled_trees import LabelledTree
+from agentrm_trainer.data.packed_trees import LabelledState, PackedTrees, pack_states
 
 
-def encode_state(tokenizer: Any, conversation: Conversation, context: int) -> NDArray[np.int32]:
-    """Token ids of a state, shortened as in play when the context is full."""
-    return np.asarray(fit_context(encoder_of(tokenizer), conversation, context, 0, False).ids, np.int32)
-
-
-def tree_pieces(
+def encode_trees(
     tokenizer: Any, trees: Sequence[LabelledTree], context: int, limit: int, judged: bool = False
-) -> list[Piece]:
-    """Encode labelled trees for an explicit model and cut them into pieces of at most `limit` tokens where possible.
+) -> list[PackedTrees]:
+    """Encode labelled trees for an explicit model, in parts of at most `limit` tokens where possible.
 
     Args:
         judged: The targets of siblings say which is best; means of few returns do not.
     """
-    pieces: list[Piece] = []
+    packed: list[PackedTrees] = []
     families: dict[tuple[int, int], int] = {}
+    encoder = encoder_of(tokenizer)
     for number, tree in enumerate(trees):
-        items, best = [], _best_of_siblings(tree) if judged else set()
+        states, best = [], _best_of_siblings(tree) if judged else set()
         for index, node in enumerate(tree.nodes):
             if node.target is not None:
                 family = families.setdefault((number, node.parent), len(families))
-                state = _encoded(tokenizer, tree.conversation(index), context)
-                items.append(
-                    LabelledIds(state.ids, node.target, node.weight, family, state.reply, state.closing, index in best)
-                )
-        pieces += cut_tree(items, limit)
-    return pieces
+                conversation = tree.conversation(index)
+                ids = fit_context(encoder, conversation, context, 0, False).ids
+                turns = (reply_span(encoder, conversation, len(ids)),)
+                states.append(LabelledState(ids, node.target, node.weight, family, turns, index in best))
+        packed += pack_states(states, limit)
+    return packed
 
 
-def path_pieces(
+def encode_paths(
     tokenizer: Any, trees: Sequence[LabelledTree], context: int, limit: int, ends_only: bool
-) -> list[Piece]:
+) -> list[PackedTrees]:
     """Encode labelled trees for an implicit model: each state names the replies of its whole path.
 
     States that do not fit the context are left out: their first replies are no longer there.
@@ -54,41 +47,28 @@ def path_pieces(
     Args:
         ends_only: Only states that nothing follows, as the ends of trajectories are.
     """
-    pieces: list[Piece] = []
+    packed: list[PackedTrees] = []
     for tree in trees:
         inner = {node.parent for node in tree.nodes} if ends_only else set()
-        items = []
+        states = []
         for index, node in enumerate(tree.nodes):
             if node.target is not None and index not in inner:
-                items += _path(tokenizer, tree.conversation(index), context, node.target, node.weight, index)
-        pieces += cut_tree(items, limit)
-    return pieces
+                ids, turns = _with_turns(tokenizer, tree.conversation(index))
+                if len(ids) <= context:
+                    states.append(LabelledState(ids, node.target, node.weight, index, turns))
+        packed += pack_states(states, limit)
+    return packed
 
 
-def judged_paths(tokenizer: Any, groups: Sequence[JudgedGroup], context: int) -> list[Piece]:
-    """Encode groups of judged states as `path_pieces` does, as far as they fit the context (see `judged_pieces`)."""
-    pieces: list[Piece] = []
-    for group in groups:
-        items = []
-        for place, item in enumerate(group.items):
-            items += _path(tokenizer, item.conversation, context, item.worth, float(place), place)
-        pieces += cut_tree(items, 10**9)
-    return pieces
-
-
-def _path(
-    tokenizer: Any, conversation: Conversation, context: int, target: float, weight: float, place: int
-) -> list[LabelledIds]:
-    segments = encoder_of(tokenizer).segments(conversation)
-    ids = [token for segment in segments for token in segment.ids]
-    if len(ids) > context:
-        return []
-    turns, at = [], 0
-    for segment in segments:
+def _with_turns(tokenizer: Any, conversation: Conversation) -> tuple[list[int], tuple[Span, ...]]:
+    """A conversation's ids, and where its replies lie."""
+    ids: list[int] = []
+    turns: list[Span] = []
+    for segment in encoder_of(tokenizer).segments(conversation):
         if segment.start < segment.stop:
-            turns.append((at + segment.start, at + segment.stop))
-        at += len(segment.ids)
-    return [LabelledIds(np.asarray(ids, np.int32), target, weight, place, turns=tuple(turns))]
+            turns.append(Span(len(ids) + segment.start, len(ids) + segment.stop))
+        ids += segment.ids
+    return ids, tuple(turns)
 
 
 def _best_of_siblings(tree: LabelledTree) -> set[int]:
@@ -105,28 +85,3 @@ def _best_of_siblings(tree: LabelledTree) -> set[int]:
         if len(family) > 1 and most > 0:
             found.update(index for index in family if targets[index] == most)
     return found
-
-
-class _EncodedState(NamedTuple):
-    ids: NDArray[np.int32]
-    reply: int
-    closing: int
-
-
-def _encoded(tokenizer: Any, conversation: Conversation, context: int) -> _EncodedState:
-    """A state's ids, how many of the last are its reply, and how many of these the template puts behind the turn."""
-    ids = encode_state(tokenizer, conversation, context)
-    span = reply_span(encoder_of(tokenizer), conversation, len(ids))
-    return _EncodedState(ids, len(ids) - span.start, len(ids) - span.stop)
-
-
-def judged_pieces(tokenizer: Any, groups: Sequence[JudgedGroup], context: int) -> list[Piece]:
-    """Encode groups of judged states, a piece for each group; the weight holds the item's place in its group."""
-    pieces: list[Piece] = []
-    for group in groups:
-        items = []
-        for place, item in enumerate(group.items):
-            state = _encoded(tokenizer, item.conversation, context)
-            items.append(LabelledIds(state.ids, item.worth, float(place), place, state.reply, state.closing))
-        pieces += cut_tree(items, 10**9)
-    return pieces

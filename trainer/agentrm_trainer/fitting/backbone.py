@@ -14,7 +14,9 @@ import torch
 
 from agentrm_models.errors import DataError, UsageError
 from agentrm_models.folder_settings import SETTINGS_FILE, FolderSettings
-from agentrm_models.trie.packed_attention import use_packed_attention
+from agentrm_models.trie.packed_check import PACKED_TOLERANCE, packed_difference
+from agentrm_models.trie.states import architecture_of
+from agentrm_models.trie.tree_attention import UnsupportedAttentionError
 from agentrm_trainer.config import ModelSection
 from agentrm_trainer.workflow.workspace import replace_folder, write_atomically
 
@@ -83,15 +85,24 @@ def new_reward_model(policy_folder: Path, tokenizer: Any, seed: int) -> Any:
 
 
 def prepare_for_training(model: Any, device: str) -> Any:
-    """Move a model to its device and let it attend packed.
+    """Move a model to its device, once a packed random tree gives what its own forward pass gives.
 
     Raises:
-        UsageError: Its code does not use the attention interface of `transformers`.
+        UsageError: It does not, or its layers attend in a way that packed trees cannot give.
     """
-    if not getattr(model, "_supports_attention_backend", False):
-        raise UsageError(f"{type(model).__name__} cannot be trained packed", "Use a Llama, Qwen2 or Mistral model.")
-    use_packed_attention(model)
-    return model.to(device).train()
+    model = model.to(device).eval()
+    try:
+        found = packed_difference(architecture_of(model))
+    except UnsupportedAttentionError as error:
+        why = str(error)
+    else:
+        if found <= PACKED_TOLERANCE:
+            return model.train()
+        why = f"outputs differ by {found:.2g}"
+    raise UsageError(
+        f"{type(model).__name__} cannot be trained packed: {why}",
+        "Use a Llama, Qwen2 or Mistral model without a sliding window.",
+    )
 
 
 class Provenance(NamedTuple):

@@ -1,23 +1,19 @@
-"""What an implicit reward model is fitted to on packed trees, and how it judges them.
+"""What an implicit reward model is fitted to on packed trees.
 
 The reward of a reply is β times the log-ratio of two language models, the fitted one and the one it began as; that of a
-state is made of the replies of its path (see `agentrm_models.rewards.implicit`).
+state is the sum over the replies of its path (see `agentrm_models.rewards.implicit`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from agentrm_models.errors import UsageError
-from agentrm_models.folder_settings import Aggregate
-from agentrm_models.trie.packing import PackedTrees, Piece, batches, pack_pieces
-from agentrm_models.trie.states import architecture_of
-from agentrm_trainer.fitting.optimisation import autocast
-from agentrm_trainer.fitting.reward_loss import packed_hidden
+from agentrm_models.trie.packed_attention import PackedPass
+from agentrm_trainer.data.packed_trees import PackedTrees
+from agentrm_trainer.fitting.packed_forward import packed_hidden, word_logs
 
 
 class Pair(NamedTuple):
@@ -28,45 +24,17 @@ class Pair(NamedTuple):
     beta: float
 
 
-def step_rewards(pair: Pair, packed: PackedTrees, device: str, bf16: bool) -> Tensor:
-    """The reward of each reply on the ways to the states, shape (replies,), float32."""
+def reply_rewards(pair: Pair, packed: PackedTrees, device: str, bf16: bool) -> Tensor:
+    """The reward of each reply, shape (replies,), float32."""
+    attention = PackedPass(packed.tokens, device)
+
+    def logs(model: Any) -> Tensor:
+        return word_logs(model, packed_hidden(model, packed.tokens, attention, bf16), packed.words, bf16)
+
     with torch.no_grad():
-        reference = _log_probabilities(pair.reference, packed, device, bf16)
-    ratios = _log_probabilities(pair.model, packed, device, bf16) - reference
-    steps = packed.turns.steps.to(ratios.device)
-    return pair.beta * ratios.new_zeros(len(packed.turns.states)).index_add(0, steps, ratios)
-
-
-def _log_probabilities(model: Any, packed: PackedTrees, device: str, bf16: bool) -> Tensor:
-    head = architecture_of(model).vocabulary
-    if head is None:
-        raise UsageError(f"{type(model).__name__} is no language model", "An implicit reward model starts from one.")
-    hidden = packed_hidden(model, packed, device, bf16)
-    rows, row_of = torch.unique(packed.turns.before.to(hidden.device), return_inverse=True)
-    with autocast(device, bf16):
-        outputs = head(hidden[rows])
-    return outputs.float().log_softmax(-1)[row_of, packed.turns.ids.to(hidden.device)]
-
-
-def path_values(rewards: Tensor, states: Tensor, count: int, aggregate: Aggregate) -> Tensor:
-    """What the replies of each state's path make of it, shape (count,).
-
-    Args:
-        rewards: Shape (replies,), each path's in order.
-        states: The state of each, shape (replies,), not decreasing.
-    """
-    states = states.to(rewards.device)
-    empty = rewards.new_zeros(count)
-    match aggregate:
-        case "sum":
-            return empty.index_add(0, states, rewards)
-        case "mean":
-            return empty.index_add(0, states, rewards) / torch.bincount(states, minlength=count).clamp(min=1)
-        case "min":
-            return empty.scatter_reduce(0, states, rewards, "amin", include_self=False)
-        case "last":
-            last = torch.cat((states[1:] != states[:-1], states.new_ones(1, dtype=torch.bool)))
-            return empty.index_copy(0, states[last], rewards[last])
+        reference = logs(pair.reference)
+    ratios = logs(pair.model) - reference
+    return pair.beta * ratios.new_zeros(packed.replies).index_add(0, packed.words.replies.to(device), ratios)
 
 
 def implicit_loss(pair: Pair, packed: PackedTrees, device: str, bf16: bool, total: float = 0.0) -> Tensor:
@@ -75,27 +43,8 @@ def implicit_loss(pair: Pair, packed: PackedTrees, device: str, bf16: bool, tota
     Args:
         total: Weight to divide by, where these states are a share of a batch; 0 stands for their own.
     """
-    rewards = step_rewards(pair, packed, device, bf16)
-    values = path_values(rewards, packed.turns.states, len(packed.targets), "sum")
-    targets, weights = packed.targets.to(device), packed.weights.to(device)
+    rewards = reply_rewards(pair, packed, device, bf16)
+    steps = rewards[packed.steps.replies.to(device)]
+    values = steps.new_zeros(packed.states).index_add(0, packed.steps.states.to(device), steps)
+    targets, weights = packed.labels.targets.to(device), packed.labels.weights.to(device)
     return (weights * (values - targets) ** 2).sum() / (total or weights.sum())
-
-
-def judge_paths(
-    pair: Pair, pieces: Sequence[Piece], device: str, tokens: int = 8_000
-) -> list[dict[Aggregate, list[float]]]:
-    """Judge groups of states (a piece's weights hold the items' places in their group), under every aggregate."""
-    found: list[dict[Aggregate, list[float]]] = []
-    kinds: tuple[Aggregate, ...] = ("sum", "mean", "min", "last")
-    with torch.no_grad():
-        for batch in batches(pieces, tokens, range(len(pieces))):
-            packed = pack_pieces(batch)
-            rewards = step_rewards(pair, packed, device, False)
-            states, count = packed.turns.states, len(packed.targets)
-            values = {kind: path_values(rewards, states, count, kind).tolist() for kind in kinds}
-            at = 0
-            for piece in batch:
-                rows = sorted(range(len(piece.items)), key=lambda row: piece.items[row].weight)
-                found.append({kind: [numbers[at + row] for row in rows] for kind, numbers in values.items()})
-                at += len(piece.items)
-    return found

@@ -18,8 +18,6 @@ def probe_greedy(workspace: Workspace, model: Any, tokenizer: Any, tasks: int) -
     from agentrm_models.policies.transformers import transformers_policy
 
     config = workspace.config
-    attention = model.config._attn_implementation
-    model.config._attn_implementation = "sdpa"
     model.eval()
     try:
         with torch.inference_mode():
@@ -35,6 +33,5 @@ def probe_greedy(workspace: Workspace, model: Any, tokenizer: Any, tasks: int) -
                 found = outcomes(play(plan, policy))
                 scores[section.name] = round(sum(found) / len(found), 4)
     finally:
-        model.config._attn_implementation = attention
         model.train()
     return scores

@@ -10,14 +10,15 @@ import msgspec
 import torch
 
 from agentrm_models.errors import DataError
-from agentrm_models.trie.packing import Piece, batches, pack_pieces
 from agentrm_trainer.config import digest_of
 from agentrm_trainer.data.labelled_trees import read_labelled_trees
+from agentrm_trainer.data.packed_trees import PackedTrees, batches, join_trees
 from agentrm_trainer.data.tokenizer import load_tokenizer
 from agentrm_trainer.fitting.backbone import load_reward_model
+from agentrm_trainer.fitting.dev_states import DevStates
 from agentrm_trainer.fitting.optimisation import Budget, Trainer, load_checkpoint, save_checkpoint
 from agentrm_trainer.fitting.processes import Processes
-from agentrm_trainer.fitting.reward_kinds import DevStates, Explicit, Implicit, RewardKind
+from agentrm_trainer.fitting.reward_kinds import Explicit, Implicit, RewardKind
 from agentrm_trainer.workflow.progress import Task
 from agentrm_trainer.workflow.workspace import StageFolder, Workspace
 
@@ -81,22 +82,22 @@ class FitRun:
         self._state = load_checkpoint(folder.path / "checkpoint", self._trainer, FitState) or FitState()
         trees = read_labelled_trees(workspace.folder("label") / "trees.jsonl")
         self._trees = len(trees)
-        self._labels = self._source("labels", self._kind.pieces(trees), self._state.labels)
-        if not self._labels.pieces:
+        self._labels = self._source("labels", self._kind.pack(trees), self._state.labels)
+        if not self._labels.trees:
             raise DataError(
                 "fit: no labelled state fits the model's context",
                 "Train a model with a longer one, or fit.targets: all.",
             )
         self._contrasts: _Source | None = None
         if self._section.contrast_share:
-            pieces: list[Piece] = []
+            contrasts: list[PackedTrees] = []
             for path in sorted((workspace.folder("label") / "contrasts").glob("*.jsonl")):
-                pieces += self._kind.pieces(read_labelled_trees(path), judged=True)
-            self._contrasts = self._source("contrasts", pieces, self._state.contrasts) if pieces else None
+                contrasts += self._kind.pack(read_labelled_trees(path), judged=True)
+            self._contrasts = self._source("contrasts", contrasts, self._state.contrasts) if contrasts else None
         self._budget = Budget(minutes=self._section.max_minutes)
 
-    def _source(self, name: str, pieces: list[Piece], cursor: Cursor) -> _Source:
-        return _Source(f"fit/{name}/{self._workspace.config.seed}", pieces, self._section.tokens_per_step, cursor)
+    def _source(self, name: str, trees: list[PackedTrees], cursor: Cursor) -> _Source:
+        return _Source(f"fit/{name}/{self._workspace.config.seed}", trees, self._section.tokens_per_step, cursor)
 
     def run(self) -> None:
         """Train until the budget is used, on labels and contrasts in turn; keep the model that is best on dev."""
@@ -122,7 +123,7 @@ class FitRun:
                 self._workspace.stop()
                 self._workspace.check_stop()
 
-    def _next_batch(self) -> list[Piece]:
+    def _next_batch(self) -> list[PackedTrees]:
         """The next batch of contrasts where they are behind their share of the steps, else of labels."""
         state = self._state
         if self._contrasts and state.contrast_steps < self._section.contrast_share * (state.step + 1):
@@ -135,18 +136,15 @@ class FitRun:
         passes = self._labels.passes / self._section.epochs
         return max(passes, self._budget.share(0, self._folder.minutes, 0) if self._budget.minutes else 0.0)
 
-    def _step(self, pieces: Sequence[Piece], share: float) -> None:
-        state = self._state
-        packed, total = pack_pieces(pieces, self._section.ranking_difference), 0.0
-        if self._processes.count > 1:
-            total = float(packed.weights.sum())
-        loss = torch.zeros((), device=self._processes.device)
-        if share_of := self._processes.share(pieces, lambda piece: piece.tokens):
-            own = pack_pieces(share_of, self._section.ranking_difference) if self._processes.count > 1 else packed
-            loss = self._kind.loss(own, self._processes.device, total)
+    def _step(self, trees: Sequence[PackedTrees], share: float) -> None:
+        state, device = self._state, self._processes.device
+        total = float(sum(tree.labels.weights.sum() for tree in trees)) if self._processes.count > 1 else 0.0
+        loss = torch.zeros((), device=device)
+        if own := self._processes.share(trees, lambda tree: tree.size):
+            loss = self._kind.loss(join_trees(own), device, total)
         value = self._trainer.step(loss, share)
         state.step += 1
-        state.tokens += len(packed.ids)
+        state.tokens += sum(tree.size for tree in trees)
         state.loss = value if state.step == 1 else 0.95 * state.loss + 0.05 * value
         if state.step % 20 == 0:
             self._log(share)
@@ -166,7 +164,7 @@ class FitRun:
     def _evaluate(self) -> None:
         if not self._processes.first:
             return
-        figures = self._kind.measure(self._processes.device)
+        figures = self._kind.measure()
         self._state.evaluations.append({"tokens": self._state.tokens, **figures})
         self._folder.log(evaluation=True, tokens=self._state.tokens, **figures)
         shown = ", ".join(f"{name.replace('_', ' ')} {_shown(value)}" for name, value in figures.items())
@@ -185,8 +183,8 @@ class FitRun:
         return {
             "parameters": sum(tensor.numel() for tensor in self._trainer.model.parameters()),
             "trees": self._trees,
-            "labels": sum(len(piece.items) for piece in self._labels.pieces),
-            "packed_tokens": sum(piece.tokens for piece in self._labels.pieces),
+            "labels": sum(tree.states for tree in self._labels.trees),
+            "packed_tokens": sum(tree.size for tree in self._labels.trees),
             "tokens": self._state.tokens,
             "steps": self._state.step,
             "evaluations": self._state.evaluations,
@@ -208,19 +206,19 @@ class FitRun:
 
 
 class _Source:
-    """Pieces in shuffled batches, pass after pass."""
+    """Packed trees in shuffled batches, pass after pass."""
 
-    def __init__(self, seed: str, pieces: list[Piece], tokens: int, cursor: Cursor) -> None:
-        self.pieces = pieces
+    def __init__(self, seed: str, trees: list[PackedTrees], tokens: int, cursor: Cursor) -> None:
+        self.trees = trees
         self._seed, self._tokens, self._cursor = seed, tokens, cursor
         self._plan = self._planned()
 
     @property
     def passes(self) -> float:
-        """How often the pieces were read."""
+        """How often the trees were read."""
         return self._cursor.epoch + self._cursor.batch / max(1, len(self._plan))
 
-    def take(self) -> list[Piece]:
+    def take(self) -> list[PackedTrees]:
         """The next batch."""
         batch = self._plan[self._cursor.batch]
         self._cursor.batch += 1
@@ -229,10 +227,10 @@ class _Source:
             self._plan = self._planned()
         return batch
 
-    def _planned(self) -> list[list[Piece]]:
-        order = list(range(len(self.pieces)))
+    def _planned(self) -> list[list[PackedTrees]]:
+        order = list(range(len(self.trees)))
         random.Random(f"{self._seed}/{self._cursor.epoch}").shuffle(order)
-        return list(batches(self.pieces, self._tokens, order))
+        return list(batches(self.trees, self._tokens, order))
 
 
 def _shown(value: float | str) -> str:

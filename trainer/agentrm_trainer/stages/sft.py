@@ -15,7 +15,9 @@ from torch import Tensor
 
 from agentrm_models.errors import UsageError
 from agentrm_models.folder_settings import FolderSettings
-from agentrm_models.trie.packed_attention import Sequences
+from agentrm_models.trie.layers import LibraryLayers
+from agentrm_models.trie.packed_attention import SequencesPass
+from agentrm_models.trie.states import architecture_of
 from agentrm_trainer.config import Config, digest_of
 from agentrm_trainer.data.examples import Example, ExampleStream, StreamPosition, encode_trajectories
 from agentrm_trainer.data.synthetic import action_words
@@ -280,14 +282,14 @@ def cloning_loss(
         return torch.zeros((), device=device)
     lengths = [len(example.ids) for example in batch]
     ids = torch.cat([torch.from_numpy(example.ids).long() for example in batch]).to(device)
-    positions = torch.cat([torch.arange(length) for length in lengths]).to(device)
+    positions = torch.cat([torch.arange(length) for length in lengths])
+    parts = architecture_of(model)
+    assert parts.vocabulary is not None
     weights = token_weights(batch, reading)
     targets = weights.nonzero()[:, 0].to(device)
     with autocast(device, bf16):
-        hidden = model.get_decoder()(
-            input_ids=ids[None], position_ids=positions[None], use_cache=False, layout=Sequences(lengths)
-        ).last_hidden_state
-        logits: Tensor = model.get_output_embeddings()(hidden[0, targets - 1])
+        hidden = LibraryLayers(parts).hidden(ids, positions, SequencesPass(lengths))
+        logits = parts.vocabulary(hidden[targets - 1])
     if len(targets) == 0:
         return logits.float().sum()
     losses = F.cross_entropy(logits.float(), ids[targets], reduction="none")
