@@ -47,6 +47,7 @@ class StepResult(NamedTuple):
     valid: bool
 
 
+Role: TypeAlias = Literal["empty", "wall", "floor", "agent", "goal", "object", "door", "hidden", "label"]
 Tint: TypeAlias = Literal["", "red", "green", "blue", "purple", "yellow", "grey", "accent"]
 
 
@@ -60,7 +61,7 @@ class Cell(NamedTuple):
     """
 
     glyph: str
-    role: Literal["empty", "wall", "floor", "agent", "goal", "object", "door", "hidden", "label"]
+    role: Role
     tint: Tint = ""
 
 

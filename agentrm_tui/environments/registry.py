@@ -12,11 +12,15 @@ from importlib.metadata import EntryPoint, entry_points
 from agentrm_models.errors import DataError, UsageError
 from agentrm_models.spelling import did_you_mean
 from agentrm_tui.environments.base import Environment
+from agentrm_tui.environments.boundary import admit
 
 GROUP = "agentrm_tui.environments"
 
 ADDRESS_GROUP = "agentrm_tui.addresses"
 """Classes that are made with what stands behind the colon of `KIND:WHERE`."""
+
+OWN_MODULES = "agentrm_tui.environments."
+"""Environments of this package are not checked at each step: their tests hold them to the same rules."""
 
 
 @cache
@@ -47,7 +51,8 @@ def make_environment(name: str) -> Environment:
 
     Raises:
         UsageError: No such name or kind of address; the message offers the nearest one.
-        DataError: It is installed but cannot be imported here, or there is nothing usable at the address.
+        DataError: It is installed but cannot be imported here, there is nothing usable at the address, or an
+            environment that did not come with this program breaks the rules (see `boundary`).
     """
     plain, plus, rule = name.rpartition("+")
     if plus and (":" not in name or rule.partition("@")[0] in _perturbations()):
@@ -59,6 +64,8 @@ def make_environment(name: str) -> Environment:
         raise UsageError(*_unknown(name, kind, bool(colon)))
     if colon and not where:
         raise UsageError(f"environment {name!r} lacks what comes after the colon", f"Write {kind}:WHERE.")
+    if not point.value.startswith(OWN_MODULES):
+        return admit(kind, point, *([where] if colon else []))
     try:
         made = point.load()
         environment: Environment = made(where) if colon else made()

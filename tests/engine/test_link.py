@@ -368,10 +368,11 @@ def test_a_crash_in_native_code_is_told_with_the_last_words(
 def test_a_bug_in_the_environment_ends_its_episode_and_is_named(start: Starter, tmp_path: Path) -> None:
     link = start(plan_of("counting", "short:0", policy=script_of(tmp_path, "raise")))
     assert ended(link)
-    assert link.exit_code == 1
-    assert link.exit_notice().endswith("RuntimeError: a bug in the environment")
-    faults = load_state(link.run_path).faults
-    assert [fault.message for fault in faults] == ["RuntimeError: a bug in the environment"]
+    assert link.exit_code == DataError.exit_code
+    words = "environment 'counting': FakeEnvironment.step raised RuntimeError: a bug in the environment ("
+    assert link.exit_notice().startswith(words)
+    (fault,) = load_state(link.run_path).faults
+    assert fault.message.startswith(words) and "fake_environments.py:" in fault.message
 
 
 def test_a_call_that_cannot_be_interrupted_is_ended_by_force(
@@ -381,16 +382,12 @@ def test_a_call_that_cannot_be_interrupted_is_ended_by_force(
     os.mkfifo(fifo)
     monkeypatch.setenv("FAKE_FIFO", str(fifo))
     link = start(plan_of("counting", "short:0", policy=script_of(tmp_path, "add 1", "wait")))
-    wait_for(link, lambda: len(answers_or_none(link.run_path)) >= 4)
+    wait_for(link, lambda: (status := link.status()) is not None and status.what == "FakeEnvironment.step")
     began = time.monotonic()
     link.close(grace=0.3)
     assert time.monotonic() - began < 5
     assert link.exit_code == -signal.SIGTERM
     assert load_state(link.run_path).episodes["0"].status == "running"
-
-
-def answers_or_none(path: Path) -> list[ev.AnyEvent]:
-    return answers(path) if path.stat().st_size else []
 
 
 def test_noise_goes_to_the_log_and_never_to_the_terminal(tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ import socket
 import time
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from agentrm_tui.engine.commands import Status
 from agentrm_tui.engine.status import StatusSender
 from agentrm_tui.engine.wire import Failure, InFlight, LineBuffer, decode_from_engine
+from agentrm_tui.environments.boundary import Waiting
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -70,3 +72,26 @@ def test_nothing_is_sent_when_nothing_was_said(pair: Pair) -> None:
     StatusSender(theirs).close()
     theirs.shutdown(socket.SHUT_RDWR)
     assert messages(ours) == []
+
+
+def test_an_environment_that_does_not_answer_is_named_with_the_time_it_was_asked(pair: Pair) -> None:
+    ours, theirs = pair
+    calls: list[Waiting | None] = [None]
+    sender = StatusSender(theirs, interval=0.01, late=0.01, waiting=lambda: calls[-1])
+    posted = Status("running", request="act", since=1.0, nodes=("0",))
+    sender.post(posted)
+    buffer = LineBuffer()
+
+    def next_status() -> Status:
+        while not (lines := list(buffer.feed(ours.recv(1 << 16)))):
+            pass
+        message = decode_from_engine(lines[-1])
+        assert isinstance(message, InFlight)
+        return message.status
+
+    assert next_status() == posted
+    calls.append(Waiting("Slow.step", 2.0))
+    assert next_status() == msgspec.structs.replace(posted, what="Slow.step", since=2.0)
+    calls.append(None)
+    assert next_status() == posted
+    sender.close()
