@@ -381,7 +381,7 @@ BROKEN = {
     "Mine = 7": "is 7, not a class",
     "class Mine:\n    def __init__(self): {}['a']": "Mine.__init__ raised KeyError: 'a'",
     "class Mine:\n    def __init__(self, where): pass": "Mine.__init__ raised TypeError",
-    "from agentrm_tui.environments.declared import *; Mine = BaseEnvironment": "BaseEnvironment.__init__ raised TypeError",
+    "from agentrm_tui.environments.declared import *; Mine = BaseEnvironment": "BaseEnvironment.__init__ raised Type",
     "class Mine: pass": "Mine.instruction does not exist",
 }
 
