@@ -6,6 +6,7 @@ prints goes to stderr, and the call that it is in is known while it lasts.
 
 from __future__ import annotations
 
+import importlib.metadata
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from agentrm_models.errors import AgentRMError, DataError, UsageError, on_one_line
 from agentrm_models.messages import PromptStyle
+from agentrm_tui.environments import deadline
 from agentrm_tui.environments.base import EnvironmentTraits, Picture, Split, StepResult, Task
 from agentrm_tui.environments.declared import BaseEnvironment
 from agentrm_tui.environments.returned import (
@@ -44,6 +46,7 @@ OPTIONAL = {
 """Methods that belong to each trait that an environment declares."""
 
 _ERROR_CHARACTERS = 200
+_NOT_THEIRS = (__file__, deadline.__file__, importlib.metadata.__file__)
 
 
 class Waiting(NamedTuple):
@@ -89,7 +92,7 @@ def admit(name: str, point: EntryPointLike, *address: str) -> CheckedEnvironment
         DataError: It cannot be imported or made, or declares what it does not have.
         AgentRMError: Its own words, where it raises such errors itself.
     """
-    where = f"environment {name!r}: {point.value}"
+    where = f"environment {name!r}: {point.value or 'its entry point'}"
     with _in_call(f"import {point.value}", lambda error: _raised(f"{where} cannot be imported:", error, "")):
         made_by = point.load()
     if not callable(made_by):
@@ -234,7 +237,7 @@ def _in_call(what: str, in_words: Callable[[BaseException], DataError]) -> Itera
     global _waiting
     before, _waiting = _waiting, Waiting(what, time())
     try:
-        with redirect_stdout(sys.stderr):
+        with deadline.limited(), redirect_stdout(sys.stderr):
             yield
     except (AgentRMError, KeyboardInterrupt, MemoryError):
         raise
@@ -263,7 +266,7 @@ def _line_of(error: BaseException, home: str) -> str:
     lines = [
         (frame.tb_frame.f_code.co_filename, frame.tb_lineno)
         for frame in _frames(error.__traceback__)
-        if frame.tb_frame.f_code.co_filename != __file__
+        if frame.tb_frame.f_code.co_filename not in _NOT_THEIRS
     ]
     for own in (lambda file: file == home, lambda file: not file.startswith("<")):
         if at := next(((file, line) for file, line in reversed(lines) if own(file)), None):

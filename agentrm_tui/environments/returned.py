@@ -51,6 +51,8 @@ def shown(value: object) -> str:
     try:
         text = reprlib.repr(value)
     except Exception:  # a repr of someone else's class, or an int of too many digits
+        text = "<>"
+    if text.startswith("<"):  # an address in memory says nothing
         text = f"a {type(value).__name__}"
     line = on_one_line(text)
     return line if len(line) <= _SHOWN_CHARACTERS else f"{line[: _SHOWN_CHARACTERS - 1]}…"

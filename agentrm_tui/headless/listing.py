@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agentrm_models.errors import AgentRMError
+from agentrm_models.errors import AgentRMError, on_one_line
 from agentrm_tui.environments.base import SPLIT_SEEDS, EnvironmentTraits
 from agentrm_tui.environments.registry import address_kinds, environment_names, make_environment
 from agentrm_tui.environments.task_choice import TaskChoice, choose_tasks
@@ -26,11 +26,11 @@ def environment_table() -> list[str]:
     for name in environment_names():
         try:
             made = make_environment(name)
+            traits = made.traits
+            made.close()
         except AgentRMError as error:
-            rows.append([name, "-", "-", "-", "-", "-", str(error)])
+            rows.append([name, "-", "-", "-", "-", "-", f"broken: {on_one_line(str(error))}"])
             continue
-        traits = made.traits
-        made.close()
         back, tasks = _goes_back_by(traits), _tasks(traits)
         rows.append([name, traits.origin, traits.extra or "-", tasks, back, _offers(traits), traits.summary])
     return [*columns(rows), "", *split_lines(), "", *address_lines()]

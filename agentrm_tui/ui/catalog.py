@@ -10,7 +10,7 @@ import sys
 
 import msgspec
 
-from agentrm_models.errors import DataError
+from agentrm_models.errors import AgentRMError, DataError, on_one_line
 from agentrm_tui.environments.registry import make_environment
 
 FIXED_TASKS = 500
@@ -47,7 +47,7 @@ async def ask(name: str) -> Offer:
     """Describe an environment without importing it here.
 
     Raises:
-        DataError: The child process failed; the message holds its last line.
+        DataError: The environment does not work, in its own words, or the child process failed.
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -61,6 +61,8 @@ async def ask(name: str) -> Offer:
     output, errors = await process.communicate()
     if process.returncode != 0:
         last = errors.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no message"]
+        if process.returncode == DataError.exit_code:
+            raise DataError(last[0])
         raise DataError(f"environment {name!r} cannot be described: {last[0]}")
     try:
         return msgspec.json.decode(output.splitlines()[-1], type=Offer)
@@ -69,4 +71,9 @@ async def ask(name: str) -> Offer:
 
 
 if __name__ == "__main__":
-    print(msgspec.json.encode(describe(sys.argv[1])).decode())
+    try:
+        offer = describe(sys.argv[1])
+    except AgentRMError as error:
+        sys.stderr.write(f"{on_one_line(str(error))}\n")
+        sys.exit(DataError.exit_code)
+    print(msgspec.json.encode(offer).decode())

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import json
 import math
+import os
+import signal
+import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -19,8 +24,10 @@ from hypothesis import strategies as st
 from agentrm_models.errors import DataError, UsageError
 from agentrm_tui.environments.base import Cell, EnvironmentTraits, Picture, StepResult, Task
 from agentrm_tui.environments.boundary import CheckedEnvironment, admit, waiting_for
+from agentrm_tui.environments.deadline import DEADLINE_VARIABLE
 from agentrm_tui.environments.declared import BaseEnvironment
 from agentrm_tui.environments.maze import MazeEnvironment
+from agentrm_tui.environments.registry import GROUP
 from agentrm_tui.environments.returned import TEXT_LIMIT
 
 GOOD = EnvironmentTraits(
@@ -354,6 +361,28 @@ def test_the_call_it_is_in_is_known_while_it_lasts() -> None:
     assert waiting_for() is None
 
 
+def test_a_call_that_blocks_ends_at_its_deadline_in_the_line_where_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Blocked(FakeEnvironment):
+        def step(self, action: str) -> StepResult:
+            threading.Event().wait()
+            return RESULT
+
+    monkeypatch.setenv(DEADLINE_VARIABLE, "0.05")
+    with pytest.raises(DataError, match=r"Blocked\.step raised TimeoutError: no answer in 0\.05 s") as caught:
+        CheckedEnvironment(Blocked(), "mine").step("add 1")
+    _, first = inspect.getsourcelines(Blocked.step)
+    assert f"{__file__}:{first + 1}" in caught.value.cause
+    assert wrapped().step("add 1") == RESULT
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "nan", "1e9"])
+def test_a_deadline_that_is_none_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DEADLINE_VARIABLE, text)
+    with pytest.raises(UsageError, match=DEADLINE_VARIABLE):
+        wrapped()
+
+
 def test_it_is_closed_once() -> None:
     made = wrapped("close", OSError("gone"))
     with pytest.raises(DataError, match=r"FakeEnvironment\.close raised OSError: gone"):
@@ -401,3 +430,79 @@ def test_a_module_that_does_not_work_is_named_with_its_line(
     assert words in caught.value.cause and str(caught.value).isprintable()
     if "raise" in source or "{}" in source or "exit" in source or "def broken" in source:
         assert f"{name}.py:{2 if '{}' in source else 1}" in caught.value.cause
+
+
+PLUGIN = """
+from agentrm_tui.environments.maze import MazeEnvironment
+print("noise while it is imported")
+
+class Good(MazeEnvironment):
+    def reset(self, task):
+        print("noise while it is reset")
+        return super().reset(task)
+
+class Wild(Good):
+    def step(self, action):
+        return super().step(action)._replace(outcome=100)
+
+class Raises(Good):
+    def __init__(self):
+        raise OSError("no licence")
+
+class Closes(Good):
+    def close(self):
+        raise OSError("gone")
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the program where a package with good and broken environments is installed."""
+    (tmp_path / "theirs.py").write_text(PLUGIN)
+    (tmp_path / "broken.py").write_text("raise RuntimeError('never finished')\n")
+    installed = tmp_path / "theirs-1.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
+    points = [f"their-{name.lower()} = theirs:{name}" for name in ("Good", "Wild", "Raises", "Closes")]
+    points.append("their-import = broken:Mine")
+    (installed / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *points, ""]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]))
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", *command], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    return run
+
+
+def test_a_broken_plugin_alone_is_listed_as_broken(plugin: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    listed = plugin("agentrm_tui", "list", "environments")
+    assert listed.returncode == 0 and "noise" not in listed.stdout
+    rows = {line.split()[0]: line for line in listed.stdout.splitlines() if line.strip()}
+    broken = {name for name, row in rows.items() if "broken:" in row}
+    assert broken == {"their-raises", "their-closes", "their-import"}
+    assert "broken.py:1" in rows["their-import"] and "never finished" in rows["their-import"]
+    assert "theirs.py:16" in rows["their-raises"] and "no licence" in rows["their-raises"]
+    assert {"maze", "their-good", "their-wild"} <= rows.keys()
+
+
+def test_the_launcher_is_told_in_one_line(plugin: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    asked = plugin("agentrm_tui.ui.catalog", "their-import")
+    assert asked.returncode == DataError.exit_code and asked.stdout == ""
+    assert asked.stderr.startswith("environment 'their-import': broken:Mine cannot be imported: RuntimeError")
+    assert asked.stderr.count("\n") == 1
+
+
+def test_a_run_prints_only_data_and_believes_nothing_wild(
+    plugin: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    play = ["--policy", "scripted", "--search", "greedy", "--tasks", "2", "--display", "json", "--out"]
+    good = plugin("agentrm_tui", "run", "their-good", *play, "good.jsonl")
+    assert good.returncode == 0, good.stderr
+    assert [json.loads(line)["type"] for line in good.stdout.splitlines()][-1] == "run_finished"
+    wild = plugin("agentrm_tui", "run", "their-wild", *play, "wild.jsonl")
+    assert wild.returncode == DataError.exit_code
+    finished = json.loads(wild.stdout.splitlines()[-1])
+    assert finished["type"] == "run_finished" and finished["scores"] == [None, None] and finished["score_mean"] == 0
+    assert "Wild.step returned outcome 100" in wild.stderr.splitlines()[-1]
