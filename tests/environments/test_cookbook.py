@@ -117,6 +117,16 @@ def test_it_is_found_by_name_once_installed(tmp_path: Path) -> None:
     assert state.finished is not None and state.finished.scores == (1.0,)
 
 
+def test_few_of_its_tasks_are_alike_so_that_test_tasks_are_left_after_training(jugs: ModuleType) -> None:
+    environment = jugs.JugsEnvironment()
+    states: dict[str, set[str]] = {"train": set(), "test": set()}
+    for split, keys in states.items():
+        for task in environment.tasks(split, count=2_000):
+            environment.reset(task)
+            keys.add(environment.state_key())
+    assert len(states["test"] - states["train"]) > 1_000
+
+
 def test_the_page_names_every_option_of_an_address() -> None:
     table = PAGE.read_text().partition("| option |")[2].partition("\n\n")[0]
     named = [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
