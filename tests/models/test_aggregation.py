@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentrm_models.folder_settings import Aggregate
-from agentrm_models.rewards.aggregation import aggregate, unit_of
+from agentrm_models.rewards.aggregation import unit_of
 
 KINDS: tuple[Aggregate, ...] = get_args(Aggregate)
 

@@ -9,7 +9,7 @@ from agentrm_models.folder_settings import Aggregate
 from agentrm_models.rewards.base import ScoreUnit
 
 
-def aggregate(rewards: Sequence[float], kind: Aggregate) -> float:
+def aggregated(rewards: Sequence[float], kind: Aggregate) -> float:
     """The value of a path with at least one step.
 
     Args:

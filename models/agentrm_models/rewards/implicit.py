@@ -22,8 +22,7 @@ from agentrm_models.load_options import DEFAULT_OPTIONS, LoadOptions
 from agentrm_models.messages import Conversation, PromptStyle
 from agentrm_models.policies.registry import parse_policy
 from agentrm_models.policies.transformers import TransformersSpec
-from agentrm_models.rewards.aggregation import aggregate as aggregated
-from agentrm_models.rewards.aggregation import unit_of
+from agentrm_models.rewards.aggregation import aggregated, unit_of
 from agentrm_models.rewards.base import RewardModel, RewardTraits, ScoreGroup
 from agentrm_models.usage import ProgressHook, Usage, ignore_progress
 
