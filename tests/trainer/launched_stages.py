@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import msgspec
@@ -13,6 +12,7 @@ from fake_ladder import FakeEntryPoint, FakeLadder
 
 from agentrm_trainer.config import Config
 from agentrm_trainer.fitting.processes import launched_processes
+from agentrm_trainer.workflow.pipeline import run_stage
 from agentrm_trainer.workflow.progress import PlainDisplay
 from agentrm_trainer.workflow.workspace import Workspace
 from agentrm_tui.environments import registry
@@ -24,4 +24,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     workspace = Workspace(msgspec.convert(TINY, Config), Path(sys.argv[1]), PlainDisplay())
     for name in sys.argv[2:]:
-        getattr(import_module(f"agentrm_trainer.stages.{name}"), name)(workspace)
+        run_stage(workspace, name)

@@ -16,11 +16,9 @@ from agentrm_trainer.data.contrasts import ContrastEpisode
 from agentrm_trainer.data.expert_worth import played, with_expert_worth
 from agentrm_trainer.data.labelled_trees import LabelledTree, read_labelled_trees
 from agentrm_trainer.fitting.optimisation import Budget
-from agentrm_trainer.stages.collect import collect, read_trajectories
-from agentrm_trainer.stages.explore import explore
-from agentrm_trainer.stages.fit import FitRun, FitState, fit
-from agentrm_trainer.stages.label import label
-from agentrm_trainer.stages.sft import sft
+from agentrm_trainer.stages.collect import read_trajectories
+from agentrm_trainer.stages.fit import FitRun, FitState
+from agentrm_trainer.workflow.pipeline import run_stage
 from agentrm_trainer.workflow.workspace import read_json
 
 CONTRASTED = {
@@ -39,8 +37,8 @@ def explored(tmp_path_factory):
 def workspace(explored, make_workspace):
     made = make_workspace(**CONTRASTED)
     if not (explored / "out").exists():
-        for stage in (collect, sft, explore):
-            stage(made)
+        for stage in ("collect", "sft", "explore"):
+            run_stage(made, stage)
         shutil.copytree(made.out, explored / "out")
     else:
         shutil.copytree(explored / "out", made.out)
@@ -65,7 +63,7 @@ def actions_to(tree: LabelledTree, index: int) -> list[str]:
 
 
 def test_beside_what_the_policy_does_stands_what_else_it_would_have_done_and_what_the_expert_does(workspace):
-    label(workspace)
+    run_stage(workspace, "label")
     files = sorted((workspace.folder("label") / "contrasts").glob("*.jsonl"))
     assert len(files) == 3
     trees = [tree for path in files for tree in read_labelled_trees(path)]
@@ -110,14 +108,14 @@ def test_in_a_share_of_the_episodes_the_expert_plays(workspace):
 
 
 def test_chunks_that_are_there_are_not_made_again(workspace, monkeypatch):
-    label(workspace)
+    run_stage(workspace, "label")
     folder = workspace.folder("label")
     first, *_, last = sorted((folder / "contrasts").glob("*.jsonl"))
     before = first.stat().st_mtime_ns, last.read_bytes()
     (folder / "done.json").unlink()
     last.unlink()
     workspace.resume = True
-    label(workspace)
+    run_stage(workspace, "label")
     assert (first.stat().st_mtime_ns, last.read_bytes()) == before
 
 
@@ -151,11 +149,11 @@ def test_a_reply_that_no_environment_is_given_changes_nothing_but_the_step(works
 
 def test_a_share_of_the_targets_is_what_the_expert_makes_of_a_state(workspace, make_workspace):
     plain = make_workspace(label={"contrasts": 0}, fit={"contrast_share": 0.0})
-    label(plain)
+    run_stage(plain, "label")
     returns = read_labelled_trees(plain.folder("label") / "trees.jsonl")
     (plain.folder("label") / "done.json").unlink()
     shutil.rmtree(plain.folder("label"))
-    label(make_workspace(label={"contrasts": 0, "expert_share": 0.25, "expert_discount": 0.9}))
+    run_stage(make_workspace(label={"contrasts": 0, "expert_share": 0.25, "expert_discount": 0.9}), "label")
     mixed = read_labelled_trees(plain.folder("label") / "trees.jsonl")
     compared = 0
     for one, other in zip(returns, mixed, strict=True):
@@ -170,7 +168,7 @@ def test_a_share_of_the_targets_is_what_the_expert_makes_of_a_state(workspace, m
 
 
 def test_the_reward_model_learns_contrasts_and_labels_in_turn(workspace, monkeypatch):
-    label(workspace)
+    run_stage(workspace, "label")
     learnt: list[bool] = []
     # Each step is a twentieth of the budget, whatever the clock says.
     monkeypatch.setattr(Budget, "share", lambda *used: len(learnt) / 20)
@@ -185,10 +183,10 @@ def test_the_reward_model_learns_contrasts_and_labels_in_turn(workspace, monkeyp
 
     monkeypatch.setattr(FitRun, "_step", spy)
     with pytest.raises(InterruptedRun):
-        fit(workspace)
-    workspace._stop = False
+        run_stage(workspace, "fit")
+    workspace._wish.stop = False
     workspace.resume = True
-    fit(workspace)
+    run_stage(workspace, "fit")
     assert learnt == [True, False] * (len(learnt) // 2) + [True] * (len(learnt) % 2)
     assert len(learnt) > 4
     assert any(best)

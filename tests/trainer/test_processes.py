@@ -16,11 +16,6 @@ from safetensors.torch import load_file
 
 from agentrm_models.errors import InterruptedRun, UsageError
 from agentrm_trainer.fitting.processes import even_shares, refuse_processes
-from agentrm_trainer.stages.collect import collect
-from agentrm_trainer.stages.explore import explore
-from agentrm_trainer.stages.fit import fit
-from agentrm_trainer.stages.label import label
-from agentrm_trainer.stages.sft import sft
 from agentrm_trainer.workflow import launching
 from agentrm_trainer.workflow.pipeline import run_stage
 from agentrm_trainer.workflow.workspace import read_json
@@ -31,7 +26,8 @@ def launch(folder: Path, stage: str) -> None:
     here = Path(__file__).parent
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--local-addr", "127.0.0.1"]
     command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
-    environment = {**os.environ, "PYTHONPATH": str(here), "OMP_NUM_THREADS": "1"}
+    paths = os.pathsep.join(filter(None, (str(here), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     result = subprocess.run(
         [*command, str(here / "launched_stages.py"), str(folder), stage],
         capture_output=True,
@@ -52,10 +48,10 @@ def assert_close(one: Path, other: Path) -> None:
 
 def test_a_launcher_starts_two_processes_that_train_the_model_that_one_does(make_workspace) -> None:
     alone = make_workspace("alone")
-    collect(alone)
+    run_stage(alone, "collect")
     together = make_workspace("together")
     shutil.copytree(alone.folder("collect"), together.folder("collect"))
-    sft(alone)
+    run_stage(alone, "sft")
     launch(together.out, "sft")
     figures = [read_json(workspace.folder("sft") / "done.json")["figures"] for workspace in (alone, together)]
     assert figures[0]["tokens"] == figures[1]["tokens"] and figures[0]["steps"] == figures[1]["steps"] > 10
@@ -64,12 +60,12 @@ def test_a_launcher_starts_two_processes_that_train_the_model_that_one_does(make
 
 def test_a_stage_starts_its_own_processes(make_workspace) -> None:
     alone = make_workspace("alone")
-    for stage in (collect, sft, explore, label):
-        stage(alone)
+    for stage in ("collect", "sft", "explore", "label"):
+        run_stage(alone, stage)
     together = make_workspace("together", fit={"processes": 2})
-    for name in ("sft", "explore", "label"):
+    for name in ("collect", "sft", "explore", "label"):
         shutil.copytree(alone.folder(name), together.folder(name))
-    fit(alone)
+    run_stage(alone, "fit")
     run_stage(together, "fit")
     assert_close(*(workspace.folder("fit") / "checkpoint" / "model.safetensors" for workspace in (alone, together)))
     assert (together.folder("fit") / "reward" / "model.safetensors").exists()
@@ -78,7 +74,7 @@ def test_a_stage_starts_its_own_processes(make_workspace) -> None:
 
 def test_a_stage_in_several_processes_is_stopped_and_gone_on_with(make_workspace) -> None:
     whole = make_workspace("whole")
-    collect(whole)
+    run_stage(whole, "collect")
     stopped = make_workspace("stopped", sft={"processes": 2})
     shutil.copytree(whole.folder("collect"), stopped.folder("collect"))
     stopped.stop()
@@ -86,15 +82,15 @@ def test_a_stage_in_several_processes_is_stopped_and_gone_on_with(make_workspace
         run_stage(stopped, "sft")
     assert not (stopped.folder("sft") / "done.json").exists()
     assert not multiprocessing.active_children()
-    sft(whole)
+    run_stage(whole, "sft")
     run_stage(make_workspace("stopped", resume=True, sft={"processes": 2}), "sft")
     assert_close(*(workspace.folder("sft") / "checkpoint" / "model.safetensors" for workspace in (whole, stopped)))
 
 
 def test_an_error_of_one_process_ends_all(make_workspace) -> None:
-    workspace = make_workspace(sft={"processes": 2, "max_tokens": 0})
-    collect(workspace)
-    with pytest.raises(UsageError, match="no budget"):
+    workspace = make_workspace(sft={"processes": 2}, model={"context": 16})
+    run_stage(workspace, "collect")
+    with pytest.raises(UsageError, match="no trajectory fits the context"):
         run_stage(workspace, "sft")
     assert not multiprocessing.active_children()
 

@@ -25,13 +25,10 @@ from agentrm_trainer.fitting import reward_kinds
 from agentrm_trainer.reports.results import Results
 from agentrm_trainer.stages import explore as explore_module
 from agentrm_trainer.stages import sft as sft_module
-from agentrm_trainer.stages.collect import collect, expert_trajectory, read_trajectories
-from agentrm_trainer.stages.explore import explore
-from agentrm_trainer.stages.fit import fit
-from agentrm_trainer.stages.label import label
-from agentrm_trainer.stages.sft import sft
-from agentrm_trainer.workflow.pipeline import describe, run_pipeline
-from agentrm_trainer.workflow.workspace import STAGES, read_json
+from agentrm_trainer.stages.collect import expert_trajectory, read_trajectories
+from agentrm_trainer.workflow.pipeline import describe, run_pipeline, run_stage
+from agentrm_trainer.workflow.registry import STAGES
+from agentrm_trainer.workflow.workspace import read_json
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +50,7 @@ def done_pipeline(finished, make_workspace):
 
 def stages_until(workspace, *stages):
     for stage in stages:
-        stage(workspace)
+        run_stage(workspace, stage)
     return workspace
 
 
@@ -75,7 +72,7 @@ def test_the_expert_is_replayable_and_noise_is_not_learnt():
 
 
 def test_collect_keeps_solved_tasks_once(make_workspace):
-    workspace = stages_until(make_workspace(), collect)
+    workspace = stages_until(make_workspace(), "collect")
     rows = read_trajectories(workspace.folder("collect") / "train.jsonl")
     held_out = read_trajectories(workspace.folder("collect") / "held_out.jsonl")
     figures = workspace.done("collect").figures
@@ -87,28 +84,28 @@ def test_collect_keeps_solved_tasks_once(make_workspace):
 
 
 def test_collect_continues_from_its_chunks(make_workspace):
-    whole = stages_until(make_workspace("whole"), collect)
-    workspace = stages_until(make_workspace(), collect)
+    whole = stages_until(make_workspace("whole"), "collect")
+    workspace = stages_until(make_workspace(), "collect")
     (workspace.folder("collect") / "done.json").unlink()
     (workspace.folder("collect") / "train.jsonl").unlink()
     (workspace.folder("collect") / "chunks" / "ladder-0000020.jsonl").unlink()
-    collect(make_workspace(resume=True))
+    run_stage(make_workspace(resume=True), "collect")
     path = "collect/train.jsonl"
     assert (whole.out / path).read_bytes() == (workspace.out / path).read_bytes()
 
 
 def test_earlier_work_needs_resume_and_the_same_settings(make_workspace):
-    stages_until(make_workspace(), collect)
+    stages_until(make_workspace(), "collect")
     with pytest.raises(UsageError, match="Add --resume"):
-        collect(make_workspace())
+        run_stage(make_workspace(), "collect")
     with pytest.raises(UsageError, match="other settings"):
-        collect(make_workspace(resume=True, collect={"noise": 0.9}))
-    collect(make_workspace(resume=True))
+        run_stage(make_workspace(resume=True, collect={"noise": 0.9}), "collect")
+    run_stage(make_workspace(resume=True), "collect")
 
 
 def test_a_stage_needs_the_one_before(make_workspace):
     with pytest.raises(UsageError, match="Run `agentrm-train collect` first"):
-        sft(make_workspace())
+        run_stage(make_workspace(), "sft")
 
 
 class FakeStop:
@@ -127,13 +124,13 @@ class FakeStop:
 @pytest.mark.parametrize("optimiser", ["adamw", "muon"])
 def test_sft_gives_the_same_weights_after_an_interruption(make_workspace, monkeypatch, optimiser):
     section = {"optimiser": optimiser}
-    whole = stages_until(make_workspace("whole", sft=section), collect, sft)
-    workspace = stages_until(make_workspace(sft=section), collect)
+    whole = stages_until(make_workspace("whole", sft=section), "collect", "sft")
+    workspace = stages_until(make_workspace(sft=section), "collect")
     monkeypatch.setattr(sft_module, "cloning_loss", FakeStop(workspace, sft_module.cloning_loss, 5))
     with pytest.raises(InterruptedRun):
-        sft(workspace)
+        run_stage(workspace, "sft")
     assert not (workspace.folder("sft") / "done.json").exists()
-    sft(make_workspace(resume=True, sft=section))
+    run_stage(make_workspace(resume=True, sft=section), "sft")
     one = load_file(whole.folder("sft") / "policy" / "model.safetensors")
     other = load_file(workspace.folder("sft") / "policy" / "model.safetensors")
     assert one.keys() == other.keys()
@@ -141,7 +138,7 @@ def test_sft_gives_the_same_weights_after_an_interruption(make_workspace, monkey
 
 
 def test_sft_learns(make_workspace):
-    workspace = stages_until(make_workspace(sft={"max_tokens": 40_000}), collect, sft)
+    workspace = stages_until(make_workspace(sft={"max_tokens": 40_000}), "collect", "sft")
     lines = (workspace.folder("sft") / "metrics.jsonl").read_text().splitlines()
     folder = workspace.folder("sft") / "policy"
     assert {"config.json", "model.safetensors", "tokenizer.json", "agentrm.json", "README.md"} <= {
@@ -160,7 +157,7 @@ def test_an_early_policy_is_kept_and_the_reward_model_starts_from_the_end(make_w
     found = iter([0.2, 0.5, 0.9, 0.9])
     monkeypatch.setattr(sft_module, "probe_greedy", lambda *args: {"ladder": next(found)})
     section = {"probe_tokens": 2_000, "probe_tasks": 2, "policy_outcome": 0.4}
-    workspace = stages_until(make_workspace(sft=section), collect, sft, explore, label)
+    workspace = stages_until(make_workspace(sft=section), "collect", "sft", "explore", "label")
     figures = workspace.done("sft").figures
     assert figures["policy_tokens"] == figures["probes"][1]["tokens"] < figures["tokens"]
     policy, backbone = (workspace.folder("sft") / name for name in ("policy", "backbone"))
@@ -169,7 +166,7 @@ def test_an_early_policy_is_kept_and_the_reward_model_starts_from_the_end(make_w
     started = []
     plain = reward_kinds.new_reward_model
     monkeypatch.setattr(reward_kinds, "new_reward_model", lambda *args: started.append(args[0]) or plain(*args))
-    fit(workspace)
+    run_stage(workspace, "fit")
     assert started == [backbone]
 
 
@@ -178,16 +175,10 @@ def test_a_policy_that_is_reached_at_the_end_or_never_is_the_backbone_too(make_w
     for name, outcomes in (("reached", [0.1, 0.5]), ("never", [0.1, 0.2])):
         found = iter(outcomes)
         monkeypatch.setattr(sft_module, "probe_greedy", lambda *args, found=found: {"ladder": next(found)})
-        workspace = stages_until(make_workspace(name, sft=section), collect, sft)
+        workspace = stages_until(make_workspace(name, sft=section), "collect", "sft")
         figures = workspace.done("sft").figures
         assert figures["policy_tokens"] == figures["tokens"], name
         assert (workspace.folder("sft") / "policy").exists() and not (workspace.folder("sft") / "backbone").exists()
-
-
-def test_a_threshold_without_probes_is_refused(make_workspace):
-    workspace = stages_until(make_workspace(sft={"policy_outcome": 0.4}), collect)
-    with pytest.raises(UsageError, match="needs dev probes"):
-        sft(workspace)
 
 
 def test_without_a_threshold_both_models_start_from_the_end(done_pipeline):
@@ -197,11 +188,11 @@ def test_without_a_threshold_both_models_start_from_the_end(done_pipeline):
 
 
 def test_a_loss_that_is_not_finite_ends_training(make_workspace, monkeypatch):
-    workspace = stages_until(make_workspace(), collect)
+    workspace = stages_until(make_workspace(), "collect")
     plain = sft_module.cloning_loss
     monkeypatch.setattr(sft_module, "cloning_loss", lambda *args: plain(*args) * float("nan"))
     with pytest.raises(DivergedError, match="Lower the learning rate"):
-        sft(workspace)
+        run_stage(workspace, "sft")
 
 
 def test_models_do_not_name_the_folders_they_were_made_in(done_pipeline):
@@ -225,15 +216,15 @@ def test_fit_gives_the_same_weights_after_an_interruption(done_pipeline, make_wo
     section = IMPLICIT if kind == "implicit" else {}
     if section:
         shutil.rmtree(done_pipeline.folder("fit"))
-        fit(make_workspace(resume=True, fit=section))
+        run_stage(make_workspace(resume=True, fit=section), "fit")
     before = load_file(done_pipeline.folder("fit") / "reward" / "model.safetensors")
     shutil.rmtree(done_pipeline.folder("fit"))
     workspace = make_workspace(resume=True, fit=section)
     loss = "implicit_loss" if section else "regression_loss"
     monkeypatch.setattr(reward_kinds, loss, FakeStop(workspace, getattr(reward_kinds, loss), 3))
     with pytest.raises(InterruptedRun):
-        fit(workspace)
-    fit(make_workspace(resume=True, fit=section))
+        run_stage(workspace, "fit")
+    run_stage(make_workspace(resume=True, fit=section), "fit")
     after = load_file(workspace.folder("fit") / "reward" / "model.safetensors")
     assert all(before[name].equal(after[name]) for name in before)
 
@@ -243,7 +234,7 @@ def test_explore_continues_from_its_chunks(done_pipeline, make_workspace):
     lost = sorted((folder / "runs").glob("*.jsonl"))[-1]
     lost.unlink()
     (folder / "done.json").unlink()
-    explore(make_workspace(resume=True))
+    run_stage(make_workspace(resume=True), "explore")
     assert lost.exists()
     assert done_pipeline.done("explore").figures["trees"] == {"ladder": 8}
 
@@ -261,7 +252,7 @@ def test_labels_are_mean_returns(done_pipeline):
 
 def test_the_papers_filter_keeps_visited_nodes_only(done_pipeline, make_workspace):
     shutil.rmtree(done_pipeline.folder("label"))
-    label(make_workspace(label={"variant": "visits", "min_visits": 3}))
+    run_stage(make_workspace(label={"variant": "visits", "min_visits": 3}), "label")
     trees = read_labelled_trees(done_pipeline.folder("label") / "trees.jsonl")
     labelled = [node for tree in trees for node in tree.nodes if node.target is not None]
     assert labelled
@@ -269,7 +260,7 @@ def test_the_papers_filter_keeps_visited_nodes_only(done_pipeline, make_workspac
 
 
 def test_the_pipeline_ends_with_results_and_cards(done_pipeline):
-    assert all((done_pipeline.folder(stage) / "done.json").exists() for stage in STAGES)
+    assert all(done_pipeline.is_finished(stage.name) for stage in STAGES)
     results = read_json(done_pipeline.folder("report") / "results.json", Results)
     expected = {"greedy", "single", "random-of-n", "shortest-of-n", "likeliest-of-n", "best-of-n", "oracle", "beam"}
     assert expected | {"beam-random", "best-of-n-at-cost"} == set(results.methods)
@@ -300,9 +291,9 @@ def test_no_test_task_starts_in_a_state_of_training(done_pipeline):
 
 
 def test_a_resumed_pipeline_passes_finished_stages_over(done_pipeline, make_workspace):
-    times = {stage: (done_pipeline.folder(stage) / "done.json").stat().st_mtime_ns for stage in STAGES}
+    times = {stage: (done_pipeline.folder(stage.name) / "done.json").stat().st_mtime_ns for stage in STAGES}
     run_pipeline(make_workspace(resume=True))
-    assert times == {stage: (done_pipeline.folder(stage) / "done.json").stat().st_mtime_ns for stage in STAGES}
+    assert times == {stage: (done_pipeline.folder(stage.name) / "done.json").stat().st_mtime_ns for stage in STAGES}
 
 
 def test_the_saved_models_load_and_score(done_pipeline):
@@ -320,7 +311,7 @@ def test_the_backbone_may_tell_the_likelihood_and_is_stored_beside(done_pipeline
 
     shutil.rmtree(done_pipeline.folder("fit"))
     workspace = make_workspace(resume=True, fit={"likelihoods": [0.2], "likelihood_by": "backbone"})
-    fit(workspace)
+    run_stage(workspace, "fit")
     folder = workspace.folder("fit") / "reward"
     settings = json.loads((folder / "agentrm.json").read_text())
     assert (settings["likelihood"], settings["likelihood_model"]) == (0.2, "language")
@@ -358,7 +349,7 @@ def test_an_implicit_model_learns_outcomes(done_pipeline, make_workspace):
     section = {**IMPLICIT, "epochs": 12.0, "learning_rate": 3e-3}
     shutil.rmtree(done_pipeline.folder("fit"))
     workspace = make_workspace(resume=True, fit=section)
-    fit(workspace)
+    run_stage(workspace, "fit")
     losses = [
         line["loss"]
         for line in map(json.loads, (workspace.folder("fit") / "metrics.jsonl").read_text().splitlines())
@@ -370,7 +361,7 @@ def test_an_implicit_model_learns_outcomes(done_pipeline, make_workspace):
 def test_trajectories_that_do_not_fit_the_context_are_no_labels(done_pipeline, make_workspace):
     shutil.rmtree(done_pipeline.folder("fit"))
     with pytest.raises(DataError, match="no labelled state fits"):
-        fit(make_workspace(resume=True, fit={**IMPLICIT, "targets": "ends"}))
+        run_stage(make_workspace(resume=True, fit={**IMPLICIT, "targets": "ends"}), "fit")
 
 
 def test_two_processes_cannot_work_in_one_folder(make_workspace):

@@ -11,7 +11,7 @@ import pytest
 from agentrm_models.errors import DivergedError
 from agentrm_trainer import cli
 from agentrm_trainer.workflow import pipeline
-from agentrm_trainer.workflow.workspace import STAGES
+from agentrm_trainer.workflow.registry import STAGES
 from agentrm_tui.environments import registry
 
 INSTALLED = registry._installed
@@ -37,7 +37,7 @@ def run(capsys, *arguments):
 def test_help_names_every_stage(capsys):
     code, out, _ = run(capsys, "--help")
     assert code == 0
-    assert all(stage in out for stage in (*STAGES, "pipeline"))
+    assert all(stage.name in out and stage.help in out for stage in STAGES)
 
 
 def test_help_imports_nothing_heavy():
@@ -82,7 +82,7 @@ def test_a_dry_run_shows_settings_and_stages_and_writes_nothing(capsys, tmp_path
     code, printed, _ = run(capsys, "pipeline", "--config", "quick", "--out", str(out), "--dry-run", "--set", "seed=5")
     assert code == 0
     assert "seed: 5" in printed
-    assert all(f"{stage:9} to do" in printed for stage in STAGES)
+    assert all(f"{stage.name:9} to do" in printed for stage in STAGES)
     assert not out.exists()
 
 
@@ -103,7 +103,8 @@ def test_a_full_disk_is_one_line_and_other_failures_are_loud(capsys, tmp_path, m
     monkeypatch.setattr(pipeline, "run_pipeline", fill)
     code, _, err = run(capsys, "pipeline", "--config", "quick", "--out", str(tmp_path))
     assert code == 3
-    assert err.strip() == "agentrm-train: metrics.jsonl cannot be written: No space left on device"
+    assert err.startswith("agentrm-train: metrics.jsonl cannot be written: No space left on device. Make room")
+    assert len(err.splitlines()) == 1
 
     def lose(workspace):
         raise OSError(errno.EBADF, "Bad file descriptor")

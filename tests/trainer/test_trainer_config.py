@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agentrm_models.errors import DataError, UsageError
-from agentrm_trainer.config import Config, EnvironmentSection, SftSection, digest_of
+from agentrm_trainer.config import EnvironmentSection, SftSection
 from agentrm_trainer.config_file import load_config, recipe_names
 
 GOOD = "name: x\nenvironments:\n  - name: maze\n    train_tasks: 5\nsft:\n  max_minutes: 2\n"
@@ -99,11 +99,3 @@ def test_wrong_overrides(write, override, expected):
     with pytest.raises(UsageError) as error:
         load_config(write(GOOD), [override])
     assert expected in str(error.value)
-
-
-def test_the_digest_leaves_budgets_in_minutes_out():
-    def config(**sft: float) -> Config:
-        return Config(name="x", environments=(EnvironmentSection(name="maze"),), sft=SftSection(**sft))
-
-    assert digest_of(config(max_minutes=1)) == digest_of(config(max_minutes=9))
-    assert digest_of(config(learning_rate=1)) != digest_of(config(learning_rate=2))

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from agentrm_models.errors import AgentRMError, on_one_line
 from agentrm_models.torch_environment import prepare_torch
-
-if TYPE_CHECKING:
-    from agentrm_trainer.workflow.workspace import StageName
-
-_FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
-"""Errors of files that a person can cause and mend; any other is a bug and fails loudly."""
-
-_HELP: dict[StageName, str] = {
-    "collect": "Play training tasks with the expert and keep the solved ones.",
-    "sft": "Clone the expert: tokenizer and policy.",
-    "explore": "Grow search trees with the policy on other training tasks.",
-    "label": "Read reward targets from the trees.",
-    "fit": "Fit the reward model, explicit or implicit.",
-    "evaluate": "Play unseen test tasks with every method.",
-    "report": "Write tables and model cards.",
-    "export": "Gather the models, and write the policy as GGUF.",
-}
+from agentrm_trainer.workflow.failures import in_one_line
+from agentrm_trainer.workflow.registry import STAGES, Stage
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -60,15 +43,15 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _add_stage(name: StageName) -> None:
-    @commands.command(name, help=_HELP[name])
+def _add_stage(stage: Stage) -> None:
+    @commands.command(stage.name, help=stage.help)
     @_options
-    def stage(source: str, overrides: tuple[str, ...], out: Path | None, resume: bool, dry_run: bool) -> None:
-        _run(name, source, overrides, out, resume, dry_run)
+    def run(source: str, overrides: tuple[str, ...], out: Path | None, resume: bool, dry_run: bool) -> None:
+        _run(stage.name, source, overrides, out, resume, dry_run)
 
 
-for _name in _HELP:
-    _add_stage(_name)
+for _stage in STAGES:
+    _add_stage(_stage)
 
 
 @commands.command()
@@ -79,7 +62,7 @@ def pipeline(source: str, overrides: tuple[str, ...], out: Path | None, resume: 
 
 
 def _run(
-    stage: StageName | None, source: str, overrides: tuple[str, ...], out: Path | None, resume: bool, dry_run: bool
+    stage: str | None, source: str, overrides: tuple[str, ...], out: Path | None, resume: bool, dry_run: bool
 ) -> None:
     from agentrm_trainer.config_check import check_config
     from agentrm_trainer.config_file import load_config
@@ -112,7 +95,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command; an error that a person can cause ends in one line and its exit code."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        commands.main(arguments, prog_name="agentrm-train", standalone_mode=False)
+        with in_one_line():
+            commands.main(arguments, prog_name="agentrm-train", standalone_mode=False)
     except click.exceptions.Exit as exit_request:
         sys.exit(exit_request.exit_code)
     except click.exceptions.NoArgsIsHelpError as help_text:
@@ -127,11 +111,3 @@ def main(arguments: list[str] | None = None) -> None:
     except AgentRMError as error:
         click.echo(f"agentrm-train: {on_one_line(str(error))}", err=True)
         sys.exit(error.exit_code)
-    except OSError as error:
-        if error.errno not in _FULL_OR_FORBIDDEN:
-            raise
-        click.echo(f"agentrm-train: {error.filename or 'a file'} cannot be written: {error.strerror}", err=True)
-        sys.exit(3)
-    except MemoryError as error:
-        click.echo(f"agentrm-train: out of memory: {error}", err=True)
-        sys.exit(4)

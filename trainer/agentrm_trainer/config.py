@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -16,8 +15,8 @@ Positive = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(gt=0)]
 Minutes = Annotated[float, Meta(ge=0)]
 Seed = Annotated[int, Meta(ge=0, lt=2**62)]
-FolderName = Annotated[str, Meta(pattern=r"^[\w-][\w.-]*$")]
-DeviceName = Annotated[str, Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+FolderName = Annotated[str, Meta(pattern=r"^[\w-][\w.-]*$", max_length=100)]
+DeviceName = Annotated[str, Meta(pattern=r"^(cpu|cuda(:\d+)?)$")]
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -256,6 +255,7 @@ class FitSection(_Section, frozen=True, kw_only=True):
         likelihood_by: Whose likelihood that is: of the `reward` model itself, or of the `backbone` it began as, which
             is then stored beside it and read as well.
         evaluations: How often the model is measured on dev; the best one is kept.
+        require_better_than_chance: End with exit code 5 where the kept model orders dev states worse than chance.
     """
 
     kind: Literal["explicit", "implicit"] = "explicit"
@@ -283,6 +283,7 @@ class FitSection(_Section, frozen=True, kw_only=True):
     likelihood_for: Literal["all", "each"] = "all"
     likelihood_by: Literal["reward", "backbone"] = "reward"
     evaluations: Positive = 8
+    require_better_than_chance: bool = False
     checkpoint_minutes: Rate = 3.0
     processes: Positive = 1
 
@@ -371,23 +372,3 @@ class Config(_Section, frozen=True, kw_only=True):
     def environment_names(self) -> tuple[str, ...]:
         """What is learnt, in the order of the file."""
         return tuple(environment.name for environment in self.environments)
-
-
-_NOT_IN_DIGEST = frozenset({"processes", "checkpoint_minutes", "max_minutes"})
-"""Keys that change how long a stage takes, not what it does: a stage may be gone on with under other values."""
-
-
-def digest_of(*parts: Any) -> str:
-    """Identity of settings: 16 hex digits, equal for equal settings (budgets in minutes and processes left out)."""
-    kept = [_without_budgets(msgspec.to_builtins(part)) for part in parts]
-    return hashlib.sha256(msgspec.json.encode(kept, order="sorted")).hexdigest()[:16]
-
-
-def _without_budgets(value: Any) -> Any:
-    match value:
-        case dict():
-            return {key: _without_budgets(item) for key, item in value.items() if key not in _NOT_IN_DIGEST}
-        case list() | tuple():
-            return [_without_budgets(item) for item in value]
-        case _:
-            return value

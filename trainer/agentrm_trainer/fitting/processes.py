@@ -16,6 +16,7 @@ from torch import Tensor
 
 from agentrm_models.errors import UsageError
 from agentrm_trainer.workflow.progress import MutedDisplay
+from agentrm_trainer.workflow.registry import STAGES
 from agentrm_trainer.workflow.workspace import StageFolder, Workspace
 
 Part = TypeVar("Part")
@@ -121,8 +122,9 @@ def refuse_processes(stage: str) -> None:
     Raises:
         UsageError: Several processes were launched.
     """
-    if launched_processes() > 1 and stage not in ("sft", "fit"):
+    trainings = [known.name for known in STAGES if known.processes]
+    if launched_processes() > 1 and stage not in trainings:
         raise UsageError(
             f"{stage} was launched in {launched_processes()} processes",
-            "Launch sft and fit that way, and start other stages plainly.",
+            f"Launch {' and '.join(trainings)} that way, and start other stages plainly.",
         )

@@ -9,6 +9,7 @@ import yaml
 
 from agentrm_models.folder_settings import FolderSettings
 from agentrm_trainer.config import Config
+from agentrm_trainer.reports.chance import as_quote, worse_than_chance
 
 _HEAD = """\
 ---
@@ -55,6 +56,7 @@ def reward_card(config: Config, figures: dict[str, Any], settings: FolderSetting
             _HEAD.format(tag="reward-model"),
             f"# {config.name}: reward model",
             "",
+            *as_quote(worse_than_chance(figures)).splitlines(),
             f"{_form(config)} Trained on trees explored in {_environments(config)}.",
             "",
             f"- Parameters: {figures['parameters']:,}",

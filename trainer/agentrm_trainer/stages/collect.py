@@ -13,11 +13,11 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from agentrm_models.errors import DataError, UsageError
+from agentrm_models.errors import DataError
 from agentrm_models.messages import Conversation, Message, PromptStyle, Role
 from agentrm_models.replies import format_reply
-from agentrm_trainer.config import EnvironmentSection, digest_of
-from agentrm_trainer.data.tasks import EXPLORE_FIRST_SEED, episode_started, initial_state, tasks_from
+from agentrm_trainer.config import EnvironmentSection
+from agentrm_trainer.data.tasks import episode_started, initial_state, tasks_from
 from agentrm_trainer.workflow.workers import run_chunks
 from agentrm_trainer.workflow.workspace import StageFolder, Workspace, read_json_lines, write_atomically, write_json
 from agentrm_tui.environments.base import Environment, Task
@@ -75,13 +75,9 @@ class ChunkReport(msgspec.Struct, frozen=True):
     failed: int
 
 
-def collect(workspace: Workspace) -> None:
+def collect(workspace: Workspace, folder: StageFolder) -> None:
     """Run the stage: `train.jsonl`, `held_out.jsonl`, `initial_states.json`."""
     config = workspace.config
-    digest = digest_of(config.environments, config.collect, config.seed, config.sft.prompt)
-    folder = workspace.stage("collect", digest)
-    if folder.open(workspace.resume):
-        return
     jobs = list(_jobs(workspace, folder.path))
     waiting = [job for job in jobs if not job.path.exists()]
     done = len(jobs) - len(waiting)
@@ -97,8 +93,6 @@ def collect(workspace: Workspace) -> None:
 def _jobs(workspace: Workspace, path: Path) -> Iterator[CollectJob]:
     config = workspace.config
     for section in config.environments:
-        if section.train_tasks > EXPLORE_FIRST_SEED:
-            raise UsageError(f"{section.name}: train_tasks is more than {EXPLORE_FIRST_SEED}")
         for first in range(0, section.train_tasks, config.collect.chunk):
             count = min(config.collect.chunk, section.train_tasks - first)
             chunk = path / "chunks" / f"{section.name}-{first:07d}.jsonl"
@@ -108,8 +102,6 @@ def _jobs(workspace: Workspace, path: Path) -> Iterator[CollectJob]:
 def collect_chunk(job: CollectJob) -> ChunkReport:
     """Play one chunk's tasks with the expert and write the solved ones."""
     environment = make_environment(job.section.name)
-    if not environment.traits.expert:
-        raise UsageError(f"environment {job.section.name!r} has no expert to collect from")
     lines, failed = [], 0
     for task in tasks_from(environment, job.section, "train", job.first, job.size):
         trajectory = expert_trajectory(environment, task, job.noise, job.seed, job.prompt)

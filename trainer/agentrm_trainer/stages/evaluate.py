@@ -14,7 +14,7 @@ import msgspec
 
 from agentrm_models.errors import DataError
 from agentrm_models.rewards.base import ScoreGroup
-from agentrm_trainer.config import Config, EnvironmentSection, EvaluateSection, digest_of
+from agentrm_trainer.config import Config, EnvironmentSection, EvaluateSection
 from agentrm_trainer.data.judged import JudgedGroup, early_end_groups
 from agentrm_trainer.data.siblings import SiblingSettings, choose_places, sibling_groups
 from agentrm_trainer.data.tasks import initial_state, unseen_tasks
@@ -52,13 +52,9 @@ class EvaluateJob(NamedTuple):
     path: Path
 
 
-def evaluate(workspace: Workspace) -> None:
+def evaluate(workspace: Workspace, folder: StageFolder) -> None:
     """Run the stage: run files, `results.json`."""
     config = workspace.config
-    fitted = workspace.done("fit").digest
-    folder = workspace.stage("evaluate", digest_of(fitted, config.evaluate, config.environments, config.seed))
-    if folder.open(workspace.resume):
-        return
     tasks = _test_tasks(workspace, folder)
     for method in config.evaluate.methods:
         if method != "best-of-n-at-cost":

@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from agentrm_models.errors import UsageError
 from agentrm_models.rewards.scripted import RandomReward
-from agentrm_trainer.config import Config, EnvironmentSection, digest_of
+from agentrm_trainer.config import Config, EnvironmentSection
 from agentrm_trainer.data.judged import JudgedGroup, early_end_groups
 from agentrm_trainer.data.siblings import SiblingSettings, choose_places, sibling_groups
 from agentrm_trainer.data.tasks import EXPLORE_FIRST_SEED, initial_state, tasks_from
@@ -56,16 +55,8 @@ class TreeReport(msgspec.Struct, frozen=True):
     tokens_generated: int
 
 
-def explore(workspace: Workspace) -> None:
+def explore(workspace: Workspace, folder: StageFolder) -> None:
     """Run the stage: `runs/*.jsonl`, `dev/ends.json`, `dev/siblings.json`."""
-    config = workspace.config
-    upstream = workspace.done("sft").digest
-    digest = digest_of(upstream, config.explore, config.environments, config.seed)
-    folder = workspace.stage("explore", digest)
-    if folder.open(workspace.resume):
-        return
-    if not (config.explore.trees or config.explore.max_minutes):
-        raise UsageError("explore: no budget", "Set explore.trees or explore.max_minutes.")
     policy = str(workspace.folder("sft") / "policy")
     _sample_dev(workspace, folder, policy)
     _grow_trees(workspace, folder, policy)
@@ -191,14 +182,13 @@ def _dev_groups(
 
 
 def _finish(workspace: Workspace, folder: StageFolder) -> None:
-    keys: dict[str, None] = {}
-    for path in sorted((folder.path / "initial_states").glob("*.json")):
-        for key in read_json(path, list[str]):
-            keys[key] = None
-    write_json(folder.path / "initial_states.json", sorted(keys))
+    """Count the trees of finished chunks and note the states that they began in; nothing else was explored."""
+    keys: set[str] = set()
     trees: dict[str, int] = {}
     for path in sorted((folder.path / "runs").glob("*.jsonl")):
         name = path.stem.rpartition("-")[0]
-        states = folder.path / "initial_states" / f"{path.stem}.json"
-        trees[name] = trees.get(name, 0) + len(read_json(states, list[str]))
+        states = read_json(folder.path / "initial_states" / f"{path.stem}.json", list[str])
+        trees[name] = trees.get(name, 0) + len(states)
+        keys.update(states)
+    write_json(folder.path / "initial_states.json", sorted(keys))
     folder.finish(trees=trees, initial_states=len(keys))

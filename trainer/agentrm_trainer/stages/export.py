@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import shutil
 
-from agentrm_trainer.config import digest_of
-from agentrm_trainer.workflow.workspace import Workspace, replace_folder
+from agentrm_trainer.workflow.workspace import StageFolder, Workspace, replace_folder
 
 
-def export(workspace: Workspace) -> None:
+def export(workspace: Workspace, folder: StageFolder) -> None:
     """Run the stage: `policy/`, `reward/` and `policy.gguf`."""
-    config = workspace.config
-    upstream = workspace.done("report").digest
-    folder = workspace.stage("export", digest_of(upstream, config.export))
-    if folder.open(workspace.resume):
-        return
     for name, source in (("policy", workspace.folder("sft")), ("reward", workspace.folder("fit"))):
         new = folder.path / f".{name}.new"
         shutil.rmtree(new, ignore_errors=True)
         shutil.copytree(source / name, new)
         replace_folder(new, folder.path / name)
     figures = {}
-    if config.export.gguf:
+    if workspace.config.export.gguf:
         from agentrm_models.llama_cpp.gguf_export import export_gguf
 
         out = folder.path / "policy.gguf"

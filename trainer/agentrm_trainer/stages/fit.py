@@ -10,7 +10,6 @@ import msgspec
 import torch
 
 from agentrm_models.errors import DataError
-from agentrm_trainer.config import digest_of
 from agentrm_trainer.data.labelled_trees import read_labelled_trees
 from agentrm_trainer.data.packed_trees import PackedTrees, batches, join_trees
 from agentrm_trainer.data.tokenizer import load_tokenizer
@@ -52,16 +51,10 @@ class FitState(msgspec.Struct):
     evaluations: list[dict[str, float | str]] = msgspec.field(default_factory=list)
 
 
-def fit(workspace: Workspace) -> None:
+def fit(workspace: Workspace, folder: StageFolder) -> None:
     """Run the stage: `reward/` is the model that ordered dev best."""
-    config = workspace.config
-    upstream = workspace.done("label").digest
-    folder = workspace.stage("fit", digest_of(upstream, config.fit, config.seed))
-    processes = Processes(config.device)
-    if processes.open(workspace, folder):
-        return
-    torch.set_num_threads(config.threads)
-    FitRun(workspace, folder, processes).run()
+    torch.set_num_threads(workspace.config.threads)
+    FitRun(workspace, folder, Processes(workspace.config.device)).run()
 
 
 class FitRun:

@@ -13,11 +13,11 @@ from pathlib import Path
 import msgspec
 
 from agentrm_models.errors import DataError
-from agentrm_trainer.config import LabelSection, digest_of
+from agentrm_trainer.config import LabelSection
 from agentrm_trainer.data.contrasts import write_contrasts
 from agentrm_trainer.data.expert_worth import with_expert_worth
 from agentrm_trainer.data.labelled_trees import LabelledNode, LabelledTree
-from agentrm_trainer.workflow.workspace import Workspace, write_atomically
+from agentrm_trainer.workflow.workspace import StageFolder, Workspace, write_atomically
 from agentrm_tui.environments.base import Environment
 from agentrm_tui.environments.registry import make_environment
 from agentrm_tui.runs.conversations import reward_conversation
@@ -56,13 +56,9 @@ class _Statistics(msgspec.Struct):
     total: float = 0.0
 
 
-def label(workspace: Workspace) -> None:
+def label(workspace: Workspace, folder: StageFolder) -> None:
     """Run the stage: `trees.jsonl`."""
     config = workspace.config
-    upstream = workspace.done("explore").digest
-    folder = workspace.stage("label", digest_of(upstream, config.label, config.fit.prompt))
-    if folder.open(workspace.resume):
-        return
     runs = sorted((workspace.folder("explore") / "runs").glob("*.jsonl"))
     lines, labels, rollout_labels, total = [], 0, 0, 0.0
     with workspace.display.task("label") as task, _Experts(config.label) as experts:

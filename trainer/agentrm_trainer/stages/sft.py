@@ -18,7 +18,7 @@ from agentrm_models.folder_settings import FolderSettings
 from agentrm_models.trie.layers import LibraryLayers
 from agentrm_models.trie.packed_attention import SequencesPass
 from agentrm_models.trie.states import architecture_of
-from agentrm_trainer.config import Config, digest_of
+from agentrm_trainer.config import Config
 from agentrm_trainer.data.examples import Example, ExampleStream, StreamPosition, encode_trajectories
 from agentrm_trainer.data.synthetic import action_words
 from agentrm_trainer.data.tokenizer import load_tokenizer, train_tokenizer
@@ -49,16 +49,10 @@ class SftState(msgspec.Struct):
     policy_tokens: int = 0
 
 
-def sft(workspace: Workspace) -> None:
+def sft(workspace: Workspace, folder: StageFolder) -> None:
     """Run the stage: `policy/` is the trained model, or, beside the `backbone/` of the reward model, an earlier one."""
-    config = workspace.config
-    upstream = workspace.done("collect").digest
-    folder = workspace.stage("sft", digest_of(upstream, config.tokenizer, config.model, config.sft, config.seed))
-    processes = Processes(config.device)
-    if processes.open(workspace, folder):
-        return
-    torch.set_num_threads(config.threads)
-    SftRun(workspace, folder, processes).run()
+    torch.set_num_threads(workspace.config.threads)
+    SftRun(workspace, folder, Processes(workspace.config.device)).run()
 
 
 class SftRun:
@@ -69,10 +63,6 @@ class SftRun:
         self._processes = processes
         section = self._config.sft
         self._budget = Budget(section.max_tokens, section.max_minutes, section.max_epochs)
-        if self._budget == Budget():
-            raise UsageError("sft: no budget", "Set sft.max_tokens, sft.max_minutes or sft.max_epochs.")
-        if section.policy_outcome and not section.probe_tokens:
-            raise UsageError("sft.policy_outcome needs dev probes", "Set sft.probe_tokens.")
         collected = workspace.folder("collect")
         trajectories = read_trajectories(collected / "train.jsonl")
         if processes.first:

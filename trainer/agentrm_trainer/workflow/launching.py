@@ -11,10 +11,8 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,18 +21,30 @@ import msgspec
 from agentrm_models.errors import MemoryExhaustedError
 from agentrm_models.torch_environment import prepare_torch
 from agentrm_trainer.config import Config
-from agentrm_trainer.fitting.processes import launched_processes
+from agentrm_trainer.config_view import value_at
+from agentrm_trainer.fitting.processes import Processes, launched_processes
+from agentrm_trainer.workflow.failures import in_one_line
+from agentrm_trainer.workflow.lifeline import end_with_parent
 from agentrm_trainer.workflow.progress import make_display
-from agentrm_trainer.workflow.workspace import StageName, Workspace
+from agentrm_trainer.workflow.registry import Stage, stage_named
+from agentrm_trainer.workflow.workspace import Workspace
 
 GRACE_SECONDS = 3.0
 """How long the other processes may take to leave after one that has stopped or failed."""
 
 
-def run_here(workspace: Workspace, name: StageName) -> None:
-    """Run one stage in this process, importing only what it needs."""
-    stage: Callable[[Workspace], None] = getattr(import_module(f"agentrm_trainer.stages.{name}"), name)
-    stage(workspace)
+def run_here(workspace: Workspace, stage: Stage) -> None:
+    """Run one stage in this process, importing only what it needs; nothing is done where it is finished.
+
+    Raises:
+        UsageError: A stage before it is not finished or has other settings, or there is earlier work and no `resume`.
+    """
+    workspace.check_upstream(stage)
+    folder = workspace.stage(stage.name)
+    processes = Processes(workspace.config.device if stage.processes else "cpu")
+    with in_one_line():
+        if not processes.open(workspace, folder):
+            stage.function(workspace.seen_by(stage), folder)
 
 
 class Sitting(NamedTuple):
@@ -45,7 +55,7 @@ class Sitting(NamedTuple):
         port: Where the first one listens, on loopback.
     """
 
-    stage: StageName
+    stage: str
     config: Config
     out: Path
     resume: bool
@@ -53,14 +63,14 @@ class Sitting(NamedTuple):
     port: int
 
 
-def wanted_processes(config: Config, stage: StageName) -> int:
+def processes_for(config: Config, stage: Stage) -> int:
     """In how many processes a stage is to be started from here; 1 where a launcher has started it already."""
-    if launched_processes() > 1:
+    if launched_processes() > 1 or not stage.processes:
         return 1
-    return {"sft": config.sft.processes, "fit": config.fit.processes}.get(stage, 1)
+    return int(value_at(config, stage.processes))
 
 
-def run_in_processes(workspace: Workspace, stage: StageName, count: int) -> None:
+def run_in_processes(workspace: Workspace, stage: Stage, count: int) -> None:
     """Run a training stage in `count` processes, which share the threads; an error of one ends all.
 
     Raises:
@@ -69,15 +79,15 @@ def run_in_processes(workspace: Workspace, stage: StageName, count: int) -> None
     """
     threads = max(1, workspace.config.threads // count)
     config = msgspec.structs.replace(workspace.config, threads=threads)
-    sitting = Sitting(stage, config, workspace.out, workspace.resume, count, _free_port())
+    sitting = Sitting(stage.name, config, workspace.out, workspace.resume, count, _free_port())
     prepare_torch()
-    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent)
     try:
         _follow(workspace, [pool.submit(_take_part, sitting, index) for index in range(count)])
     except BrokenProcessPool:
         workspace.check_stop()
         raise MemoryExhaustedError(
-            f"a process of {stage} was ended from outside, as happens when memory runs out", "Use fewer processes."
+            f"a process of {stage.name} was ended from outside, as happens when memory runs out", "Use fewer processes."
         ) from None
     finally:
         _dismiss(pool)
@@ -135,7 +145,7 @@ def _take_part(sitting: Sitting, index: int) -> None:
         with workspace.catching_signals():
             # The parent alone answers Ctrl-C, and hands it on as SIGTERM.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            run_here(workspace, sitting.stage)
+            run_here(workspace, stage_named(sitting.stage))
     finally:
         # Who is through waits to be dismissed: the wish to stop concerns it no more.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

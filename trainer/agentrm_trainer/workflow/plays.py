@@ -11,6 +11,7 @@ from agentrm_models.load_options import LoadOptions
 from agentrm_models.policies.base import Policy
 from agentrm_models.rewards.base import RewardModel
 from agentrm_trainer.workflow.workers import check_stop_here
+from agentrm_trainer.workflow.workspace import partial_path
 from agentrm_tui.runs.batch import run_plan
 from agentrm_tui.runs.events import AnyEvent
 from agentrm_tui.runs.plan import RunPlan
@@ -77,7 +78,7 @@ def play(
     """
     if path is None:
         return run_plan(plan, policy=policy, reward=reward, emit=watch or _ignore)
-    partial = path.with_name(f"{path.stem}.part.jsonl")
+    partial = partial_path(path)
     partial.unlink(missing_ok=True)
     writer = RunWriter(partial)
 

@@ -10,6 +10,8 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from agentrm_models.errors import MemoryExhaustedError
+from agentrm_trainer.workflow.failures import in_one_line
+from agentrm_trainer.workflow.lifeline import end_with_parent
 from agentrm_trainer.workflow.workspace import Workspace
 
 Job = TypeVar("Job")
@@ -32,7 +34,7 @@ def run_chunks(
             yield job, _work_here(workspace, work, job)
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_ignore_interrupts)
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin)
     try:
         yield from _in_pool(workspace, iter(jobs), work, pool, processes)
     except BrokenProcessPool:
@@ -67,7 +69,7 @@ def _in_pool(
             if job is None:
                 exhausted = True
             else:
-                running[pool.submit(work, job)] = job
+                running[pool.submit(_work_there, work, job)] = job
         finished = wait(running, timeout=0.5, return_when=FIRST_COMPLETED).done if running else set()
         for future in [future for future in running if future in finished]:
             yield running.pop(future), future.result()
@@ -86,7 +88,14 @@ def check_stop_here() -> None:
         workspace.check_stop()
 
 
-def _ignore_interrupts() -> None:
-    """The parent alone answers Ctrl-C and SIGTERM: it ends its workers itself."""
+def _begin() -> None:
+    """In a worker: the parent alone answers Ctrl-C and SIGTERM, since it ends its workers itself, in whatever way."""
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _work_there(work: Callable[[Job], Result], job: Job) -> Result:
+    """Do a job in a worker; a failure that only its library can unpickle reaches the parent as one of ours."""
+    with in_one_line():
+        return work(job)

@@ -10,16 +10,15 @@ from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from signal import SIGINT, SIGTERM, Signals, default_int_handler, getsignal, signal
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import msgspec
 
 from agentrm_models.errors import DataError, InterruptedRun, UsageError
 from agentrm_trainer.config import Config
+from agentrm_trainer.config_view import view_of
 from agentrm_trainer.workflow.progress import Display
-
-StageName: TypeAlias = Literal["collect", "sft", "explore", "label", "fit", "evaluate", "report", "export"]
-STAGES: tuple[StageName, ...] = ("collect", "sft", "explore", "label", "fit", "evaluate", "report", "export")
+from agentrm_trainer.workflow.registry import Stage, StageSettings, changes, settings_of, stage_named
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -39,10 +38,15 @@ class Done(msgspec.Struct, frozen=True):
     figures: dict[str, Any]
 
 
+def partial_path(path: Path) -> Path:
+    """Where a file is written until it is whole: a name that no pattern for finished files matches."""
+    return path.with_name(f".{path.name}.part")
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that it is there as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
+    partial = partial_path(path)
     partial.write_bytes(content.encode() if isinstance(content, str) else content)
     partial.replace(path)
 
@@ -66,7 +70,7 @@ def read_json(path: Path, kind: Any = Any) -> Any:
         raise DataError(f"{path} cannot be read: {error}") from None
 
 
-def read_json_lines(path: Path, kind: Any, stage: StageName) -> list[Any]:
+def read_json_lines(path: Path, kind: Any, stage: str) -> list[Any]:
     """Read the JSON lines that a stage has written.
 
     Raises:
@@ -86,18 +90,34 @@ def replace_folder(new: Path, final: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
     if final.exists():
         final.replace(old)
-    new.replace(final)
+    try:
+        new.replace(final)
+    except OSError:
+        if old.exists():
+            old.replace(final)
+        raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Undo what a process that was killed while writing has left: parts of files, and folders between two names."""
+    for path in sorted(folder.rglob(".*.part")):
+        path.unlink(missing_ok=True)
+    for path in sorted(folder.rglob(".*.old")):
+        final = path.with_name(path.name.removeprefix(".").removesuffix(".old"))
+        if not final.exists():
+            path.replace(final)
+    for path in [*folder.rglob(".*.new"), *folder.rglob(".*.old")]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 class StageFolder:
     """One stage's folder: metrics, checkpoint place, and the record that it is finished."""
 
-    def __init__(self, path: Path, name: str, digest: str, seed: int) -> None:
+    def __init__(self, path: Path, settings: StageSettings) -> None:
         self.path = path
-        self.name = name
-        self._digest = digest
-        self._seed = seed
+        self.name = settings.stage
+        self._settings = settings
         self._started = time.monotonic()
         self._spent_before = 0.0
         self._muted = False
@@ -112,20 +132,35 @@ class StageFolder:
         Raises:
             UsageError: There is earlier work and `resume` was not asked for, or it was made with other settings.
         """
-        settings = self.path / "settings.json"
-        if settings.exists():
-            if read_json(settings)["digest"] != self._digest:
-                raise UsageError(
-                    f"{self.path} was made with other settings", "Choose another --out, or remove that folder."
-                )
+        if (self.path / "settings.json").exists():
+            self.check_settings()
             if not resume:
-                raise UsageError(
-                    f"{self.path} holds earlier work", "Add --resume to go on with it, or choose another --out."
-                )
+                raise UsageError(f"{self.path} holds earlier work", "Add --resume, or choose another --out.")
             self._spent_before = self._clock()
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(settings, {"stage": self.name, "digest": self._digest, "seed": self._seed})
+        clear_leftovers(self.path)
+        write_json(self.path / "settings.json", self._settings)
         return (self.path / "done.json").exists()
+
+    def check_settings(self) -> None:
+        """Refuse a folder that was made with other settings.
+
+        Raises:
+            UsageError: It was; the message names the keys with both values.
+        """
+        path = self.path / "settings.json"
+        try:
+            before: StageSettings = read_json(path, StageSettings)
+        except DataError:
+            raise UsageError(
+                f"{path} is damaged, or of another version of this program",
+                f"Choose another --out, or remove {self.path}.",
+            ) from None
+        if before.digest != self._settings.digest:
+            raise UsageError(
+                f"{self.path} was made with other settings: {changes(before, self._settings)}",
+                "Choose another --out, or remove that folder.",
+            )
 
     def _clock(self) -> float:
         clock = self.path / "clock.json"
@@ -154,8 +189,14 @@ class StageFolder:
         if self._muted:
             return
         self.save_clock()
-        done = Done(self.name, self._digest, self._seed, round(self.minutes, 3), figures)
+        done = Done(self.name, self._settings.digest, self._settings.seed, round(self.minutes, 3), figures)
         write_json(self.path / "done.json", done)
+
+
+class _Wish:
+    """Whether a person asked to stop; the views of a workspace share it."""
+
+    stop = False
 
 
 class Workspace:
@@ -166,17 +207,37 @@ class Workspace:
         self.out = out
         self.display = display
         self.resume = resume
-        self._stop = False
+        self._wish = _Wish()
+        self._reader: Stage | None = None
+
+    def seen_by(self, stage: Stage) -> Workspace:
+        """The same workspace, of which only what the stage declares can be read."""
+        view = Workspace(view_of(self.config, stage.reads, stage.name), self.out, self.display, self.resume)
+        view._wish = self._wish
+        view._reader = stage
+        return view
 
     def folder(self, stage: str) -> Path:
         """Where a stage keeps its work."""
+        if self._reader is not None and stage not in (self._reader.name, *self._reader.after):
+            raise AssertionError(f"the stage {self._reader.name} reads {stage}, which it does not declare")
         return self.out / stage
 
-    def stage(self, name: StageName, digest: str) -> StageFolder:
-        """A stage's folder object; call `open` before writing."""
-        return StageFolder(self.folder(name), name, digest, self.config.seed)
+    def stage(self, name: str) -> StageFolder:
+        """A stage's folder object under the present settings; call `open` before writing."""
+        return StageFolder(self.folder(name), settings_of(self.config, stage_named(name)))
 
-    def done(self, stage: StageName) -> Done:
+    def check_upstream(self, stage: Stage) -> None:
+        """Refuse to build on what is not there, or was made with settings other than the present ones.
+
+        Raises:
+            UsageError: A stage before it is not finished, or has other settings.
+        """
+        for name in stage.after:
+            self.done(name)
+            self.stage(name).check_settings()
+
+    def done(self, stage: str) -> Done:
         """The record of a finished stage.
 
         Raises:
@@ -188,14 +249,18 @@ class Workspace:
         done: Done = read_json(path, Done)
         return done
 
+    def is_finished(self, stage: str) -> bool:
+        """Whether a stage has been run to its end."""
+        return (self.folder(stage) / "done.json").exists()
+
     def stop(self) -> None:
         """Ask the running stage to save and end."""
-        self._stop = True
+        self._wish.stop = True
 
     @property
     def stopping(self) -> bool:
         """Whether a person asked to stop."""
-        return self._stop
+        return self._wish.stop
 
     def check_stop(self) -> None:
         """Raise where it is safe to stop.
@@ -203,7 +268,7 @@ class Workspace:
         Raises:
             InterruptedRun: A person asked to stop; what was done so far is saved.
         """
-        if self._stop:
+        if self.stopping:
             raise InterruptedRun("stopped; the work so far is saved", "Add --resume to go on.")
 
     @contextmanager
