@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from agentrm_models.errors import AgentRMError, DataError, InterruptedRun, UsageError, on_one_line
+from agentrm_models.errors import AgentRMError, DataError, InterruptedRun, UsageError
 from agentrm_models.spelling import did_you_mean
-from agentrm_tui.standard_streams import open_standard_streams
+from agentrm_tui.standard_streams import open_standard_streams, tell, write_line
 
 if TYPE_CHECKING:
     from agentrm_tui.headless.display import DisplayName
@@ -336,7 +336,7 @@ def run_command(arguments: list[str]) -> int:
 
 
 def _report(message: str, code: int) -> int:
-    sys.stderr.write(f"error: {on_one_line(message)}\n")
+    tell(f"error: {message}")
     return code
 
 
@@ -358,7 +358,7 @@ def _print(lines: list[str]) -> None:
 def _say(line: str) -> None:
     """Write a line to stdout; a reader that has gone is not an error, a full disk is."""
     try:
-        click.echo(line)
+        write_line(line)
     except OSError as error:
         _refuse_stdout(error)
 
@@ -388,7 +388,7 @@ def _plan(environment: str, flags: dict[str, Any]) -> RunPlan:
     environment = "+".join((environment, *flags["perturbations"]))
     search, notices = search_from(flags["algorithm"], flags)
     for notice in notices:
-        sys.stderr.write(f"note: {notice}\n")
+        tell(f"note: {notice}")
     levels = (flags["level"],) if flags["level"] else ()
     choice = TaskChoice(named, levels, flags["number"], flags["first_seed"], flags["split"])
     same = ("policy", "reward", "temperature", "top_p", "max_tokens", "max_steps", "seed")
@@ -409,14 +409,14 @@ def _run_headless(
     from agentrm_tui.runs.store import compress_run, new_run_path
 
     path = out or new_run_path(plan)
-    sys.stderr.write(f"run file: {on_one_line(str(path))}\n")
+    tell(f"run file: {path}")
     try:
         state = run_here(plan, path, display, resume)
     except InterruptedRun as error:
         hint = f"Resume it with: agentrm-tui run --resume {path}"
         raise InterruptedRun(error.cause, hint) from error
     if packed:
-        sys.stderr.write(f"packed: {on_one_line(str(compress_run(path)))}\n")
+        tell(f"packed: {compress_run(path)}")
     return 1 if state.failed else 0
 
 

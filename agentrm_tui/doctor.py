@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
 from agentrm_models.errors import AgentRMError, DataError, MissingExtraError
+from agentrm_models.terminal_text import one_line
 
 _PACKAGES = ("torch", "transformers", "textual", "minigrid")
 _STANDS_ON = {
@@ -41,7 +42,7 @@ class Check(NamedTuple):
     def line(self) -> str:
         """The check as one line."""
         mark = {"ok": "ok", "optional": "--", "missing": "!!"}[self.state]
-        return f"{mark}  {self.name:<19} {self.found}{f'. {self.remedy}' if self.remedy else ''}"
+        return f"{mark}  {self.name:<19} {one_line(self.found)}{f'. {self.remedy}' if self.remedy else ''}"
 
     @property
     def exit_code(self) -> int:
@@ -65,9 +66,7 @@ def check_all() -> list[Check]:
 
 def _python() -> Check:
     found = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    if sys.version_info[:2] == (3, 11):
-        return Check("python", "ok", found)
-    return Check("python", "optional", found, "Only Python 3.11 is tested.")
+    return Check("python", "ok", found)
 
 
 def _package(name: str) -> Check:
@@ -136,16 +135,20 @@ def _tried(name: str, work: Callable[[], str]) -> Check:
     except AgentRMError as error:
         return Check(name, "missing", error.cause, error.remedy)
     except Exception as error:
-        return Check(name, "missing", f"{type(error).__name__}: {error}"[:200], "This is a fault of the environment.")
+        return Check(
+            name, "missing", one_line(f"{type(error).__name__}: {error}", 200), "This is a fault of the environment."
+        )
 
 
 def _accelerator() -> Check:
     try:
         import torch
-    except ImportError:
-        return Check("accelerator", "optional", "unknown: torch cannot be imported")
-    if torch.cuda.is_available():
-        return Check("accelerator", "ok", torch.cuda.get_device_name(0))
+
+        if torch.cuda.is_available():
+            return Check("accelerator", "ok", torch.cuda.get_device_name(0))
+    except Exception as error:  # a broken build or driver raises what it likes
+        problem = one_line(f"unknown: torch fails by {type(error).__name__}: {error}", 200)
+        return Check("accelerator", "optional", problem, "Models run on the CPU at best: install torch again.")
     return Check("accelerator", "optional", "none: models run on the CPU")
 
 

@@ -1,44 +1,13 @@
-"""Text from models and environments made safe to draw: no escapes, no control characters, measured in cells."""
+"""Text laid out in terminal cells, and numbers, counts and times in a few characters.
+
+What is laid out has been cleaned before: see `agentrm_models.terminal_text`.
+"""
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from math import isfinite
 
 from rich.cells import cell_len, chop_cells, set_cell_size
-
-_ESCAPES = re.compile(
-    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # operating system commands: titles, links, clipboard
-    r"|\x1b[PX^_][^\x1b]*(?:\x1b\\)?"  # device control and other strings
-    r"|[\x1b\x9b]\[?[0-?]*[ -/]*[@-~]"  # control sequences and two-character escapes
-)
-_MANY_MARKS = re.compile(r"([\u0300-\u036f]{2})[\u0300-\u036f]+")
-_BLANK_LINES = re.compile(r"\n{3,}")
-_UNSAFE_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Cn", "Me", "Zl", "Zp")
-SHOWN_CHARACTERS = 4_000
-"""Longer texts are cut for display; copying gives all of them."""
-SHOWN_LINES = 60
-"""Lines of one text that are shown at most."""
-
-
-def clean(text: str, limit: int = SHOWN_CHARACTERS) -> str:
-    """Strip what could move the cursor, hide or reorder text; keep line breaks; cut to `limit` characters."""
-    cut = len(text) - limit
-    text = text[:limit]
-    if not (text.isascii() and text.isprintable()):
-        text = _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).expandtabs(4)
-        text = "".join(c for c in text if c == "\n" or unicodedata.category(c) not in _UNSAFE_CATEGORIES)
-        text = _BLANK_LINES.sub("\n\n", _MANY_MARKS.sub(r"\1", text))
-        lines = text.split("\n")
-        if len(lines) > SHOWN_LINES:
-            text = "\n".join([*lines[: SHOWN_LINES - 1], f"… ({len(lines) - SHOWN_LINES + 1:,} more lines)"])
-    return f"{text} … ({cut:,} more characters)" if cut > 0 else text
-
-
-def one_line(text: str, limit: int = 400) -> str:
-    """Clean a text and fold it into a single line."""
-    return " ".join(clean(text, limit).split())
 
 
 def clip(text: str, width: int) -> str:

@@ -5,7 +5,6 @@ Nothing here ever waits for the engine, except `close` and `wait`. Nothing heavy
 
 from __future__ import annotations
 
-import re
 import select
 import signal
 import socket
@@ -18,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from agentrm_models.errors import DataError
+from agentrm_models.terminal_text import one_line
 from agentrm_tui.engine.commands import Command, Status, Stop
 from agentrm_tui.engine.wire import Failure, InFlight, LineBuffer, Start, ToEngine, decode_from_engine, encode_line
 from agentrm_tui.runs.plan import RunPlan
@@ -26,7 +26,6 @@ from agentrm_tui.runs.store import new_run_path
 _CHUNK = 1 << 16
 _TAIL_BYTES = 16_384
 _LINE_LIMIT = 300
-_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)")
 
 
 class EngineLink:
@@ -131,12 +130,12 @@ class EngineLink:
         code = self.exit_code
         if self._failure is not None:
             remedy = f". {self._failure.remedy}" if self._failure.remedy else ""
-            return _one_line(self._failure.cause + remedy)
+            return one_line(self._failure.cause + remedy)
         if code is None or code == 0:
             return ""
         how = _name_signal(-code) if code < 0 else f"ended with code {code}"
         last = self._last_words()
-        return _one_line(f"the engine {how}: {last}") if last else f"the engine {how}; its log {self.log_path} is empty"
+        return one_line(f"the engine {how}: {last}" if last else f"the engine {how}; its log {self.log_path} is empty")
 
     def log_tail(self, lines: int = 5) -> tuple[str, ...]:
         """The last lines that this engine printed, blank ones left out."""
@@ -147,7 +146,7 @@ class EngineLink:
                 text = log.read().decode("utf-8", "replace")
         except OSError:
             return ()
-        return tuple(line for line in map(_one_line, text.splitlines()) if line)[-lines:]
+        return tuple(line for line in (one_line(line, _LINE_LIMIT) for line in text.splitlines()) if line)[-lines:]
 
     def wait(self, seconds: float) -> bool:
         """Wait until the engine has ended, at most so long; whether it has."""
@@ -250,13 +249,6 @@ def _remove_if_empty(file: Path) -> None:
     with suppress(OSError):
         if file.stat().st_size == 0:
             file.unlink()
-
-
-def _one_line(text: str) -> str:
-    """Printable characters only, without terminal escapes, on one line, and not too many of them."""
-    words = "".join(char if char.isprintable() else " " for char in _ESCAPE.sub(" ", text)).split()
-    line = " ".join(words)
-    return line if len(line) <= _LINE_LIMIT else f"{line[: _LINE_LIMIT - 1]}…"
 
 
 def _name_signal(number: int) -> str:

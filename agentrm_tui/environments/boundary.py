@@ -15,8 +15,9 @@ from time import time
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from agentrm_models.errors import AgentRMError, DataError, UsageError, on_one_line
+from agentrm_models.errors import AgentRMError, DataError, UsageError
 from agentrm_models.messages import PromptStyle
+from agentrm_models.terminal_text import on_one_line
 from agentrm_tui.environments import deadline
 from agentrm_tui.environments.base import EnvironmentTraits, Picture, Split, StepResult, Task
 from agentrm_tui.environments.declared import BaseEnvironment

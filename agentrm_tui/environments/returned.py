@@ -8,8 +8,8 @@ from itertools import islice
 from numbers import Real
 from typing import Any, get_args
 
-from agentrm_models.errors import on_one_line
 from agentrm_models.replies import ACTION_LIMIT
+from agentrm_models.terminal_text import on_one_line
 from agentrm_tui.environments.base import Cell, EnvironmentTraits, Origin, Picture, Role, StepResult, Task, Tint
 
 TEXT_LIMIT = 100_000

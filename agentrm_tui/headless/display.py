@@ -7,10 +7,12 @@ from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
+from agentrm_models.terminal_text import json_line, one_line
 from agentrm_tui.runs import events as ev
 from agentrm_tui.runs.state import EpisodeState, RunState, apply
 from agentrm_tui.search.tree import Node, NodeId
-from agentrm_tui.terminal_text import one_line, signed
+from agentrm_tui.standard_streams import drawing_stream
+from agentrm_tui.terminal_text import signed
 
 DisplayName: TypeAlias = Literal["auto", "plain", "json", "none"]
 Write: TypeAlias = Callable[[str], None]
@@ -52,7 +54,7 @@ class JsonDisplay:
 
     def show(self, event: ev.AnyEvent) -> None:
         """Write the event."""
-        self._write(msgspec.json.encode(event).decode())
+        self._write(json_line(msgspec.json.encode(event).decode()))
 
     def close(self) -> None:
         """Nothing."""
@@ -93,7 +95,7 @@ class ProgressDisplay:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[now]}"),
-            console=Console(stderr=True),
+            console=Console(file=drawing_stream()),
             transient=True,
         )
         self._task = self._bar.add_task("episodes", total=None, now="")

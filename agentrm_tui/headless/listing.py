@@ -4,20 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agentrm_models.errors import AgentRMError, on_one_line
+from agentrm_models.errors import AgentRMError
+from agentrm_models.terminal_text import on_one_line, one_line
 from agentrm_tui.environments.base import SPLIT_SEEDS, EnvironmentTraits
 from agentrm_tui.environments.registry import address_kinds, environment_names, make_environment
 from agentrm_tui.environments.task_choice import TaskChoice, choose_tasks
 from agentrm_tui.runs.listing import RunSummary, list_runs
-from agentrm_tui.terminal_text import one_line
+
+_WHOLE_LINE = 1_000_000
+"""Cells of a line at most: what a table says is never cut to a terminal's width, so that pipes get all of it."""
+_CELL = 1_000
+"""Characters of a cell at most."""
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Align rows of equal length; the last column is not padded."""
+    """Align rows of equal length by terminal cells, each cell cleaned; the last column is not padded."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     if not rows:
         return []
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for _ in rows[0]:
+        table.add_column(no_wrap=True, overflow="ignore")
+    for row in rows:
+        table.add_row(*(Text(one_line(cell, _CELL)) for cell in row))
+    console = Console(width=_WHOLE_LINE, color_system=None)
+    with console.capture() as drawn:
+        console.print(table)
+    return [line.rstrip() for line in drawn.get().splitlines()]
 
 
 def environment_table() -> list[str]:
@@ -133,5 +149,5 @@ def _run_row(run: RunSummary) -> list[str]:
         return [changed, run.path.name, "-", "-", "-", one_line(run.problem, 120)]
     score = f"{100 * run.finished.score_mean:.1f}" if run.finished else "unfinished"
     plan = run.started.plan
-    environment = f"{one_line(plan.environment, 60)} ({run.started.origin})"
+    environment = f"{one_line(plan.environment, 60)} ({one_line(run.started.origin, 60)})"
     return [changed, run.path.name, environment, plan.search.words, score, one_line(plan.policy, 60)]

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-from agentrm_models.errors import DataError, InterruptedRun, on_one_line
+from agentrm_models.errors import DataError, InterruptedRun
 from agentrm_models.usage import Progress
 from agentrm_tui.headless.display import Display, DisplayName, make_display
 from agentrm_tui.runs.control import Directive, Pending, RunFreely, nobody_there
@@ -19,6 +19,7 @@ from agentrm_tui.runs.events import AnyEvent, Fault, ModelLoading
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.state import RunState
 from agentrm_tui.runs.store import RunReader
+from agentrm_tui.standard_streams import tell, write_line
 
 
 class StopOnSignal(RunFreely):
@@ -41,7 +42,7 @@ class StopOnSignal(RunFreely):
         if self.stopping:
             raise KeyboardInterrupt
         self.stopping = True
-        sys.stderr.write("stopping at the next token; once more stops at once\n")
+        tell("stopping at the next token; once more stops at once")
 
     def _check(self) -> None:
         if self.stopping:
@@ -65,7 +66,7 @@ class DataOut:
         if not self._open:
             return
         try:
-            self._stream.write(line + "\n")
+            write_line(line, self._stream)
             self._stream.flush()
         except BrokenPipeError:
             self._open = False
@@ -141,9 +142,9 @@ def _remark(event: AnyEvent) -> None:
     match event:
         case Fault():
             where = f"episode {event.episode}" if event.episode else "run"
-            sys.stderr.write(f"{on_one_line(f'{where}: {event.message}')}\n")
+            tell(f"{where}: {event.message}")
         case ModelLoading() if event.notice:
-            sys.stderr.write(f"note: {on_one_line(event.notice)}\n")
+            tell(f"note: {event.notice}")
         case _:
             pass
 
@@ -158,7 +159,7 @@ def show_run(shown: Display, path: Path) -> None:
     for event in reader.read_all():
         shown.show(event)
     if reader.notice:
-        sys.stderr.write(f"{on_one_line(reader.notice)}\n")
+        tell(reader.notice)
     if not reader.events:
         raise DataError(f"{path}: not a run file of agentrm-tui: it holds no event")
 

@@ -10,7 +10,8 @@ import sys
 
 import msgspec
 
-from agentrm_models.errors import AgentRMError, DataError, on_one_line
+from agentrm_models.errors import AgentRMError, DataError
+from agentrm_models.terminal_text import on_one_line
 from agentrm_tui.environments.registry import make_environment
 
 FIXED_TASKS = 500

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from agentrm_models.terminal_text import one_line
 from agentrm_tui.runs import events as ev
 from agentrm_tui.runs.state import EpisodeState
-from agentrm_tui.terminal_text import duration, number, one_line
+from agentrm_tui.terminal_text import duration, number
 from agentrm_tui.ui.views import cut_words
 
 

@@ -6,10 +6,10 @@ from collections.abc import Collection
 from math import inf, isfinite
 from typing import Literal, NamedTuple, TypeAlias
 
+from agentrm_models.terminal_text import one_line
 from agentrm_tui.runs import events as ev
 from agentrm_tui.runs.state import EpisodeState
 from agentrm_tui.search.tree import Node, NodeId, Tree
-from agentrm_tui.terminal_text import one_line
 
 Mark: TypeAlias = Literal["chosen", "kept", "judged", "waiting", "cut"]
 GLYPHS: dict[Mark, str] = {"chosen": "★", "kept": "✓", "judged": "●", "waiting": "○", "cut": "✗"}

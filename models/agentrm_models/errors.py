@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 
-def on_one_line(text: str) -> str:
-    """A message for a terminal: what cannot be printed (escapes, direction marks) is written out as in Python."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in " ".join(text.split()))
-
-
 class AgentRMError(Exception):
     """One clear line for the person at the terminal, never a traceback.
 

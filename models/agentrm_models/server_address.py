@@ -8,7 +8,8 @@ from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
-from agentrm_models.errors import UsageError, on_one_line
+from agentrm_models.errors import UsageError
+from agentrm_models.terminal_text import on_one_line
 
 _LONGEST_SHOWN = 80
 _USER = re.compile(r"(//|^)\S*@")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import islice
 
-from agentrm_models.errors import on_one_line
+from agentrm_models.terminal_text import on_one_line
 
 LONGEST_NAME = 80
 """Characters of a name that are compared and shown."""

@@ -13,8 +13,9 @@ from rich.cells import cell_len
 from textual.app import App
 
 from agentrm_models.replies import format_reply
+from agentrm_models.terminal_text import SHOWN_CHARACTERS, clean, one_line
 from agentrm_tui.runs import events as ev
-from agentrm_tui.terminal_text import SHOWN_CHARACTERS, bar, clean, clip, count, duration, fit, one_line, wrap
+from agentrm_tui.terminal_text import bar, clip, count, duration, fit, wrap
 from agentrm_tui.ui.app import AgentRMApp
 from agentrm_tui.ui.widgets.bars import PANES
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import click
 
-from agentrm_models.errors import AgentRMError, on_one_line
+from agentrm_models.errors import AgentRMError
 from agentrm_models.torch_environment import prepare_torch
 from agentrm_trainer.workflow.failures import in_one_line
 from agentrm_trainer.workflow.registry import STAGES, Stage
+from agentrm_tui.standard_streams import open_standard_streams, tell
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -93,6 +94,7 @@ def _run(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; an error that a person can cause ends in one line and its exit code."""
+    open_standard_streams()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         with in_one_line():
@@ -103,11 +105,11 @@ def main(arguments: list[str] | None = None) -> None:
         help_text.show()
         sys.exit(2)
     except click.ClickException as error:
-        click.echo(f"agentrm-train: {on_one_line(error.format_message())}", err=True)
+        tell(f"agentrm-train: {error.format_message()}")
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        tell("interrupted")
         sys.exit(130)
     except AgentRMError as error:
-        click.echo(f"agentrm-train: {on_one_line(str(error))}", err=True)
+        tell(f"agentrm-train: {error}")
         sys.exit(error.exit_code)

@@ -12,8 +12,9 @@ from textual.screen import Screen
 from textual.widgets import Footer
 
 from agentrm_models.errors import DataError
+from agentrm_models.terminal_text import one_line
 from agentrm_tui.search.tree import NodeId
-from agentrm_tui.terminal_text import duration, one_line
+from agentrm_tui.terminal_text import duration
 from agentrm_tui.ui.actions import find_action
 from agentrm_tui.ui.feed import POLL_SECONDS, Snapshot
 from agentrm_tui.ui.screens.layout import wear_layout

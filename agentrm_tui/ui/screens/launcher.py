@@ -20,12 +20,13 @@ from textual.widgets import Button, Footer, Input, OptionList, Select, Static
 from textual.widgets.option_list import Option
 
 from agentrm_models.errors import AgentRMError, UsageError
+from agentrm_models.terminal_text import one_line
 from agentrm_tui.environments.registry import address_kinds, environment_names
 from agentrm_tui.runs.listing import RunSummary, list_runs
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.search_fields import SearchField, fields_of, flags
 from agentrm_tui.search.registry import ALGORITHMS
-from agentrm_tui.terminal_text import fit, number, one_line
+from agentrm_tui.terminal_text import fit, number
 from agentrm_tui.ui.catalog import Offer
 from agentrm_tui.ui.choices import (
     MIX,

@@ -15,7 +15,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from agentrm_models.replies import ACTION_LIMIT, format_reply
-from agentrm_tui.terminal_text import clean, one_line
+from agentrm_models.terminal_text import clean, one_line
 
 
 class MoveScreen(ModalScreen[str | None]):

@@ -10,8 +10,9 @@ from textual.events import Click, Resize
 from textual.message import Message
 from textual.widgets import Static
 
+from agentrm_models.terminal_text import one_line
 from agentrm_tui.runs.state import RunState
-from agentrm_tui.terminal_text import clip, duration, number, one_line
+from agentrm_tui.terminal_text import clip, duration, number
 from agentrm_tui.ui.views import EpisodeView
 
 PANES: dict[str, str] = {

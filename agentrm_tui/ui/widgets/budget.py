@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from textual.content import Content
 
+from agentrm_models.terminal_text import one_line
 from agentrm_tui.runs.events import Ledger
 from agentrm_tui.runs.state import RunState
-from agentrm_tui.terminal_text import bar, clip, count, duration, number, one_line
+from agentrm_tui.terminal_text import bar, clip, count, duration, number
 from agentrm_tui.ui.event_words import event_words
 from agentrm_tui.ui.feed import Snapshot
 from agentrm_tui.ui.session import Session, waits_at_end

@@ -10,8 +10,9 @@ from textual.events import Click
 from textual.geometry import Region
 from textual.message import Message
 
+from agentrm_models.terminal_text import clean, one_line
 from agentrm_tui.search.tree import NodeId
-from agentrm_tui.terminal_text import bar, clean, fit, number, one_line, signed, wrap
+from agentrm_tui.terminal_text import bar, fit, number, signed, wrap
 from agentrm_tui.ui.views import GLYPHS, HUMAN, CandidateView, EpisodeView, ValueRange, cut_words
 from agentrm_tui.ui.widgets.pane import CURSOR, Line, Pane, quiet
 

@@ -7,9 +7,10 @@ from typing import ClassVar
 
 from rich.cells import cell_len
 
+from agentrm_models.terminal_text import clean, one_line
 from agentrm_tui.environments.base import Cell, Picture
 from agentrm_tui.environments.pictures import decode_picture
-from agentrm_tui.terminal_text import clean, clip, one_line, wrap
+from agentrm_tui.terminal_text import clip, wrap
 from agentrm_tui.ui.views import EpisodeView, Turn
 from agentrm_tui.ui.widgets.pane import Line, Pane, quiet
 

@@ -10,8 +10,9 @@ from textual.events import Click
 from textual.geometry import Region
 from textual.message import Message
 
+from agentrm_models.terminal_text import one_line
 from agentrm_tui.search.tree import ROOT, Node, NodeId
-from agentrm_tui.terminal_text import clip, number, one_line, signed, wrap
+from agentrm_tui.terminal_text import clip, number, signed, wrap
 from agentrm_tui.ui.tree_rows import CHILDREN_SHOWN, TreeRow, first_node, tree_rows
 from agentrm_tui.ui.views import GLYPHS, HUMAN, EpisodeView, cut_words
 from agentrm_tui.ui.widgets.pane import CURSOR, Line, Pane, quiet

@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from rich.cells import cell_len
 
-from agentrm_tui.terminal_text import clean, clip, number, wrap
+from agentrm_models.terminal_text import clean
+from agentrm_tui.terminal_text import clip, number, wrap
 from agentrm_tui.ui.views import GLYPHS, HUMAN, EpisodeView, Turn, cut_words
 from agentrm_tui.ui.widgets.candidates import MARK_STYLES
 from agentrm_tui.ui.widgets.pane import Line, Pane, quiet

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TextIO
 
+from agentrm_models.terminal_text import one_line, printable_line
+from agentrm_tui.standard_streams import drawing_stream, write_line
+
 
 class Task(Protocol):
     """A piece of work whose end is known as a share."""
@@ -53,7 +56,8 @@ class PlainDisplay:
 
     def say(self, line: str) -> None:
         """Print one line."""
-        print(line, file=self._stream, flush=True)
+        write_line(line, self._stream)
+        self._stream.flush()
 
     @contextmanager
     def task(self, name: str) -> Iterator[Task]:
@@ -85,11 +89,11 @@ class RichDisplay:
     def __init__(self) -> None:
         from rich.console import Console
 
-        self._console = Console(stderr=True)
+        self._console = Console(file=drawing_stream())
 
     def say(self, line: str) -> None:
         """Print one line above the bar."""
-        self._console.print(line, markup=False, highlight=False)
+        self._console.print(printable_line(line), markup=False, highlight=False)
 
     @contextmanager
     def task(self, name: str) -> Iterator[Task]:
@@ -97,14 +101,14 @@ class RichDisplay:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", markup=False),
         )
         with Progress(*columns, console=self._console) as bar:
-            yield _RichTask(bar, bar.add_task(name, total=1.0, note=""))
+            yield _RichTask(bar, bar.add_task(one_line(name), total=1.0, note=""))
 
 
 class _RichTask:
@@ -116,7 +120,7 @@ class _RichTask:
         from rich.progress import Progress, TaskID
 
         assert isinstance(self._bar, Progress)
-        self._bar.update(TaskID(self._number), completed=share, note=note)
+        self._bar.update(TaskID(self._number), completed=share, note=one_line(note))
 
 
 class MutedDisplay:
