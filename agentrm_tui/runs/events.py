@@ -12,7 +12,7 @@ import msgspec
 
 from agentrm_models.usage import Usage
 from agentrm_tui.runs.plan import RunPlan
-from agentrm_tui.search.tree import NodeId, Phase
+from agentrm_tui.search.tree import NodeId, Phase, Source
 
 FORMAT_VERSION = 2
 TIME_FIELDS = ("at", "milliseconds", "run", "started_at", "seconds")
@@ -87,6 +87,7 @@ class ProposedNode(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         log_probability: Of the reply at temperature 1, in nats; None where nobody tells it.
+        source: Who proposed it first.
     """
 
     node: NodeId
@@ -95,6 +96,7 @@ class ProposedNode(msgspec.Struct, frozen=True, omit_defaults=True):
     log_probability: float | None = 0.0
     tokens: int = 0
     samples: int = 1
+    source: Source = "policy"
 
 
 class Proposed(Event, frozen=True, kw_only=True, omit_defaults=True, tag="proposed"):

@@ -5,15 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from agentrm_models.policies.base import Candidate
 from agentrm_models.replies import parse_reply
 from agentrm_tui.runs.events import ProposedNode
 from agentrm_tui.runs.texts import kept_reply
-from agentrm_tui.search.tree import NodeId
+from agentrm_tui.search.tree import NodeId, Source
 
 
 def merge_candidates(
-    parent: NodeId, candidates: Sequence[Candidate], times: int, known: Mapping[str, NodeId], ordinal: int
+    parent: NodeId,
+    candidates: Sequence[Candidate],
+    times: int,
+    known: Mapping[str, NodeId],
+    ordinal: int,
+    by_hand: bool = False,
 ) -> list[ProposedNode]:
     """Merge candidates by parsed action; the first reply and its log-probability are kept.
 
@@ -21,6 +28,7 @@ def merge_candidates(
         times: Samples that each candidate stands for.
         known: Existing children by action; sampled again, they get more samples.
         ordinal: Of the next new child.
+        by_hand: A person proposed them.
     """
     merged: dict[str, ProposedNode] = {}
     for candidate in candidates:
@@ -28,16 +36,15 @@ def merge_candidates(
         action = parse_reply(reply).action
         seen = merged.get(action)
         if seen is not None:
-            merged[action] = ProposedNode(
-                seen.node, parent, seen.reply, seen.log_probability, seen.tokens, seen.samples + times
-            )
+            merged[action] = msgspec.structs.replace(seen, samples=seen.samples + times)
         elif action in known:
             merged[action] = ProposedNode(known[action], parent, samples=times)
         else:
             known_likelihood = math.isfinite(candidate.log_probability)
             log_probability = round(candidate.log_probability, 6) if known_likelihood else None
+            source: Source = "human" if by_hand else candidate.source
             merged[action] = ProposedNode(
-                f"{parent}.{ordinal}", parent, reply, log_probability, candidate.tokens, times
+                f"{parent}.{ordinal}", parent, reply, log_probability, candidate.tokens, times, source
             )
             ordinal += 1
     return list(merged.values())

@@ -54,7 +54,8 @@ class ModelCalls:
         before, began = self._policy.usage, perf_counter()
         candidates = self._policy.propose(requests, self._control.progress)
         usage = _spent(before, self._policy.usage, began)
-        if [len(found) for found in candidates] != [request.n for request in requests]:
+        counts = [(len(found), request.n) for found, request in zip(candidates, requests, strict=False)]
+        if len(candidates) != len(requests) or any(count not in (0, n) for count, n in counts):
             raise DataError(f"policy {self._policy.traits.name} did not give as many candidates as were asked for")
         parts = _split(candidates, [len(call.requests) for _, call in work])
         weights = [sum(candidate.tokens for found in part for candidate in found) for part in parts]

@@ -274,9 +274,11 @@ class EpisodeRunner:
             episode=self.id, asked=request.nodes, nodes=tuple(nodes), phase=request.phase, usage=answer.usage
         )
 
-    def _merge(self, parent: NodeId, candidates: Sequence[Candidate], times: int) -> list[ev.ProposedNode]:
+    def _merge(
+        self, parent: NodeId, candidates: Sequence[Candidate], times: int, by_hand: bool = False
+    ) -> list[ev.ProposedNode]:
         known = {child.action: child.id for child in self.episode.tree.children(parent)}
-        return merge_candidates(parent, candidates, times, known, self.episode.ordinals.get(parent, 0))
+        return merge_candidates(parent, candidates, times, known, self.episode.ordinals.get(parent, 0), by_hand)
 
     def _play(self, request: Request | None) -> None:
         """Answer a pending proposal with the move that waits for one of its nodes."""
@@ -288,7 +290,7 @@ class EpisodeRunner:
             self._answer_by_hand(request, node, reply)
 
     def _answer_by_hand(self, request: Propose, node: NodeId, reply: str) -> None:
-        by_hand = self._merge(node, [Candidate(reply, math.nan, 0)], 1)
+        by_hand = self._merge(node, [Candidate(reply, math.nan, 0)], 1, by_hand=True)
         self._settle(ev.Proposed(episode=self.id, asked=request.nodes, nodes=tuple(by_hand), phase=request.phase))
 
     def _cut(self, request: Prune, kept: NodeId = "") -> None:

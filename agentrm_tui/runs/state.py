@@ -262,8 +262,6 @@ def _add(episode: EpisodeState, proposed: ev.ProposedNode, phase: Literal["searc
         return
     parent = tree[proposed.parent]
     reply = parse_reply(proposed.reply)
-    last = episode.history[-2].event if len(episode.history) > 1 else None
-    overridden = isinstance(last, ev.Overridden) and last.what == "proposal" and last.node == parent.id
     tree.nodes[proposed.node] = Node(
         proposed.node,
         parent=parent.id,
@@ -274,7 +272,7 @@ def _add(episode: EpisodeState, proposed: ev.ProposedNode, phase: Literal["searc
         log_probability=math.nan if proposed.log_probability is None else proposed.log_probability,
         tokens=proposed.tokens,
         samples=proposed.samples,
-        source="human" if overridden else "policy",
+        source=proposed.source,
         phase=phase,
         created=number,
     )

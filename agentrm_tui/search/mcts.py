@@ -21,6 +21,7 @@ from typing import ClassVar, Literal
 from agentrm_tui.search.algorithm import Algorithm, Count, CountOrNone, NotNegative, Share
 from agentrm_tui.search.asking import Asking, Sampled, act, propose, score, value
 from agentrm_tui.search.requests import Backpropagate, Choose, Search
+from agentrm_tui.search.rollouts import roll_out
 from agentrm_tui.search.tree import ROOT, Node, NodeId, Tree
 
 
@@ -81,7 +82,7 @@ def exploring_mcts(settings: MCTS, tree: Tree) -> Search:
     for _ in range(settings.iterations):
         leaf = yield from searcher.leaf_to_play(ROOT)
         yield from act(tree, [leaf])
-        ends = yield from _roll_out(tree, leaf, settings.simulations)
+        ends = yield from roll_out(tree, {leaf: settings.simulations})
         for end in ends:
             yield from searcher.back_up(end, tree[end].outcome or 0.0)
     node = ROOT
@@ -199,17 +200,3 @@ class _Searcher:
             visits, total = sums.get((node.state_key, node.depth), (0, 0.0))
             sums[node.state_key, node.depth] = visits + node.visits, total + node.total_return
         return sums
-
-
-def _roll_out(tree: Tree, leaf: NodeId, simulations: int) -> Asking[list[NodeId]]:
-    """Play `simulations` rollouts from a node to the end in lock-step; returns the end of each, equal ones repeated."""
-    running, ends = {leaf: simulations}, list[NodeId]()
-    while running:
-        ends += [node for node, count in running.items() if tree[node].done for _ in range(count)]
-        running = {node: count for node, count in running.items() if not tree[node].done}
-        if not running:
-            break
-        children = yield from propose(tree, list(running), list(running.values()), phase="rollout")
-        running = {child.node: child.samples for siblings in children for child in siblings}
-        yield from act(tree, list(running))
-    return ends

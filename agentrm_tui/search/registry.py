@@ -10,8 +10,10 @@ from agentrm_tui.search.beam import Beam
 from agentrm_tui.search.best_of_n import BestOfN
 from agentrm_tui.search.greedy import Greedy
 from agentrm_tui.search.mcts import MCTS
+from agentrm_tui.search.siblings import Siblings
+from agentrm_tui.search.walk import Walk
 
-SearchSettings: TypeAlias = Greedy | BestOfN | Adaptive | Beam | MCTS
+SearchSettings: TypeAlias = Greedy | BestOfN | Adaptive | Beam | MCTS | Walk | Siblings
 """Settings of any algorithm, told apart by `algorithm` in files."""
 
 ALGORITHMS: dict[str, type[Algorithm]] = {name_of(kind): kind for kind in get_args(SearchSettings)}

@@ -10,6 +10,7 @@ import msgspec
 NodeId: TypeAlias = str
 ROOT: NodeId = "0"
 Phase: TypeAlias = Literal["search", "rollout"]
+Source: TypeAlias = Literal["policy", "expert", "noise", "human"]
 
 
 class Node(msgspec.Struct):
@@ -38,7 +39,7 @@ class Node(msgspec.Struct):
     log_probability: float = 0.0
     tokens: int = 0
     samples: int = 1
-    source: Literal["policy", "human"] = "policy"
+    source: Source = "policy"
     phase: Phase = "search"
     reward_value: float | None = None
     visits: int = 0

@@ -31,6 +31,7 @@ class FakeWorld:
     done: tuple[str, ...] = ()
     keys: dict[str, str] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
+    invalid: tuple[str, ...] = ()
     tree: Tree = field(default_factory=lambda: Tree({ROOT: Node(ROOT, observation="start")}))
     log: list[Request] = field(default_factory=list)
     drawn: dict[str, int] = field(default_factory=dict)
@@ -68,6 +69,7 @@ class FakeWorld:
                     self.tree[node].observation = f"after {path}"
                     self.tree[node].outcome = self.outcomes.get(path, 0.0)
                     self.tree[node].done = path in self.done
+                    self.tree[node].valid = path not in self.invalid
                     self.tree[node].state_key = self.keys.get(path, "")
                 return request.nodes
             case Prune():

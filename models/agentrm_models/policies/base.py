@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
 from agentrm_models.messages import Conversation, PromptStyle
 from agentrm_models.usage import ProgressHook, Usage
+
+CandidateSource: TypeAlias = Literal["policy", "expert", "noise"]
 
 
 class Decoding(msgspec.Struct, frozen=True):
@@ -71,11 +73,13 @@ class Candidate(NamedTuple):
         text: The reply as sampled, without the end-of-turn token.
         log_probability: Sum over its tokens at temperature 1, end-of-turn included, in nats; NaN where unknown.
         tokens: Number of sampled tokens, end-of-turn included.
+        source: Whose it is: the policy's own, the expert's beside it, or a disturbance that nobody should learn.
     """
 
     text: str
     log_probability: float
     tokens: int
+    source: CandidateSource = "policy"
 
 
 class PolicyTraits(NamedTuple):
@@ -123,7 +127,7 @@ class Policy(Protocol):
         ...
 
     def propose(self, requests: Sequence[ProposeRequest], progress: ProgressHook = ...) -> list[list[Candidate]]:
-        """Answer each request with `request.n` candidates, in order.
+        """Answer each request with `request.n` candidates, in order, or with none where there is nothing to propose.
 
         Raises:
             UsageError: Temperature 0 with `n > 1`.

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from agentrm_models.kinds import ModelSpec, recognise, unknown
 from agentrm_models.policies.base import Policy
+from agentrm_models.policies.coached import CoachedSpec
 from agentrm_models.policies.expert import ExpertSpec
 from agentrm_models.policies.gguf import GGUFSpec
 from agentrm_models.policies.human import HumanSpec
@@ -23,6 +24,7 @@ POLICY_KINDS: tuple[type[PolicySpec], ...] = (
     ScriptedSpec,
     ScriptFileSpec,
     ExpertSpec,
+    CoachedSpec,
     TransformersSpec,
 )
 
