@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MODELS = ("torch", "transformers", "llama_cpp", "accelerate", "safetensors.torch", "gymnasium", "minigrid", "numpy")
+MODELS = (
+    "torch",
+    "transformers",
+    "llama_cpp",
+    "accelerate",
+    "safetensors.torch",
+    "gymnasium",
+    "minigrid",
+    "numpy",
+    "httpx2",
+)
 SCREEN = ("textual",)
 
 
@@ -50,7 +60,10 @@ def heavy(loaded: set[str], *, screen: bool) -> list[str]:
         "agentrm_tui.environments.declared",
         "agentrm_tui.environments.pictures",
         "agentrm_tui.environments.registry",
+        "agentrm_models.http",
+        "agentrm_models.policies.openai_api",
         "agentrm_models.replies",
+        "agentrm_models.spelling",
         "agentrm_tui.runs.events",
         "agentrm_tui.runs.plan",
         "agentrm_tui.runs.state",
