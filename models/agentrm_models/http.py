@@ -72,6 +72,18 @@ class Manners(NamedTuple):
     limit: int = ANSWER_LIMIT
 
 
+class _Request(NamedTuple):
+    """What is asked, how long its answer may take, and over how many seconds it is asked again."""
+
+    method: str
+    path: str
+    seconds: float
+    patience: float
+    repeatable: bool
+    content: bytes | None = None
+    query: Mapping[str, object] | None = None
+
+
 class HttpClient:
     """JSON over HTTP with one server.
 
@@ -103,7 +115,9 @@ class HttpClient:
 
     def get(self, path: str, query: Mapping[str, object] | None = None, on_wait: WaitHook = ignore_waiting) -> bytes:
         """Ask for a path; raises as `post`."""
-        return self._send("GET", path, None, query or {}, on_wait, True, None)
+        manners = self._manners
+        request = _Request("GET", path, manners.answer_seconds, manners.patience, repeatable=True, query=query)
+        return self._send(request, on_wait)
 
     def post(
         self,
@@ -126,7 +140,10 @@ class HttpClient:
             DataError: It cannot be reached, is silent, or answers with too much.
             UsageError: A proxy variable cannot be used.
         """
-        return self._send("POST", path, json.dumps(body).encode(), {}, on_wait, repeatable, answer_seconds)
+        seconds = answer_seconds or self._manners.answer_seconds
+        patience = min(self._manners.patience, answer_seconds or math.inf)
+        request = _Request("POST", path, seconds, patience, repeatable, json.dumps(body).encode())
+        return self._send(request, on_wait)
 
     def give_up(self) -> None:
         """End what is in flight; whoever waits for it gets `CancelledError`."""
@@ -142,26 +159,16 @@ class HttpClient:
             with suppress(Exception):
                 closed.result(CLOSING_SECONDS)
 
-    def _send(
-        self,
-        method: str,
-        path: str,
-        content: bytes | None,
-        query: Mapping[str, object],
-        on_wait: WaitHook,
-        repeatable: bool,
-        answer_seconds: float | None,
-    ) -> bytes:
-        seconds = answer_seconds or self._manners.answer_seconds
-        until = self._clock.now() + min(self._manners.patience, answer_seconds or math.inf)
+    def _send(self, request: _Request, on_wait: WaitHook) -> bytes:
+        until = self._clock.now() + request.patience
         attempt = 0
         while True:
-            answer = self._run(method, path, content, query, seconds)
+            answer = self._run(request)
             if isinstance(answer, bytes):
                 self._has_answered = True
                 return answer
             self._has_answered |= isinstance(answer.error, StatusError)
-            pause = self._pause(answer, attempt, repeatable)
+            pause = self._pause(answer, attempt, request.repeatable)
             if pause is None or self._clock.now() + pause > until:
                 raise answer.error
             self._wait(pause, answer.words, on_wait)
@@ -184,12 +191,9 @@ class HttpClient:
             self._clock.sleep(min(0.5, seconds))
             seconds -= 0.5
 
-    def _run(
-        self, method: str, path: str, content: bytes | None, query: Mapping[str, object], seconds: float
-    ) -> bytes | Failure:
+    def _run(self, request: _Request) -> bytes | Failure:
         """One attempt, on the thread of the loop."""
-        exchange = self._exchange(method, path, content, query, seconds)
-        future = asyncio.run_coroutine_threadsafe(exchange, _loop())
+        future = asyncio.run_coroutine_threadsafe(self._exchange(request), _loop())
         self._running.add(future)
         try:
             return future.result()
@@ -199,22 +203,16 @@ class HttpClient:
         finally:
             self._running.discard(future)
 
-    async def _exchange(
-        self, method: str, path: str, content: bytes | None, query: Mapping[str, object], seconds: float
-    ) -> bytes | Failure:
+    async def _exchange(self, request: _Request) -> bytes | Failure:
         import httpx2
 
-        where = f"{self._name}: {method} {path or '/'}"
+        where = f"{self._name}: {request.method} {request.path or '/'}"
         try:
-            client = self._opened()
-            connect = httpx2.Timeout(None, connect=min(CONNECT_SECONDS, seconds))
-            parameters = {name: str(value) for name, value in query.items()} or None
-            async with (
-                asyncio.timeout(seconds),
-                client.stream(
-                    method, self._address.url + path, content=content, params=parameters, timeout=connect
-                ) as answer,
-            ):
+            client, url = self._opened(), self._address.url + request.path
+            connect = httpx2.Timeout(None, connect=min(CONNECT_SECONDS, request.seconds))
+            query = {name: str(value) for name, value in request.query.items()} if request.query else None
+            stream = client.stream(request.method, url, content=request.content, params=query, timeout=connect)
+            async with asyncio.timeout(request.seconds), stream as answer:
                 body = bytearray()
                 async for part in answer.aiter_bytes():
                     body += part
@@ -225,7 +223,7 @@ class HttpClient:
                     return bytes(body)
                 return failed_status(where, answer, bytes(body), self._key)
         except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-            return failed_exchange(self._name, self._address, error, seconds, self._key)
+            return failed_exchange(self._name, self._address, error, request.seconds, self._key)
 
     def _opened(self) -> AsyncClient:
         """The connections, opened at the first request: reading the machine's certificates takes a while."""
