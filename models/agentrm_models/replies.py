@@ -120,7 +120,7 @@ def _find(text: str) -> _Parts:
     line_break = _BREAK.match(text, action.end()) if action else None
     if action is None or line_break is None:
         return _Parts(stop, action)
-    line = min(line_break.end(), stop)
+    line = line_break.end()
     next_break = _BREAK.search(text, line, stop)
     end = next_break.start() if next_break else stop
     label = _INPUT.match(text, line, end)

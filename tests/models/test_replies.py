@@ -106,6 +106,7 @@ def test_replies_are_read(text: str, reply: Reply) -> None:
         ("Thought: x\nAction: go\n", 21, None),
         ("Action: go\nActi", 10, None),
         ("Action: go\nActs", 10, 10),
+        ("Action: go\n\n", 10, 10),
         ("Action: find\nAction Input: {}", None, None),
         ("Action: find\nAction Input: {}\n", 29, 29),
         ("Action: find with Action Input: {}\n", 34, 34),
@@ -151,6 +152,22 @@ class FakeWriter:
 
     def close(self) -> None:
         pass
+
+
+@pytest.mark.parametrize(
+    ("input_line", "text", "written"),
+    [
+        (False, "Action: go\nThought: more\n", "Action: go\n"),
+        (True, "Action: go\nThought: more\n", "Action: go\nT"),
+        (True, "Action: go\nAction Input: {}\nmore\n", "Action: go\nAction Input: {}\n"),
+        (True, "Thought: a\nObservation: b\nAction: go\n", "Thought: a\nObservation: b\n"),
+    ],
+)
+def test_no_token_more_than_needed_is_sampled(input_line: bool, text: str, written: str) -> None:
+    writer: Any = FakeWriter(text)
+    prompt = Prompt([1], (0,), Decoding(0, 1.0, 99), NoiseKey(1, "t", "0"), input_line=input_line)
+    branch = generate(writer, writer, [prompt], True, ignore_progress)[0][0]
+    assert writer.decode(branch.ids) == written
 
 
 def test_the_generation_loop_stops_at_the_action_that_the_parser_reads() -> None:
