@@ -59,12 +59,13 @@ def test_help_imports_nothing_heavy():
         (["sft", "--config", "quick", "--set", "sft.rate=1"], 2, "unknown key 'sft.rate'"),
         (["pipeline", "--config", "quick", "--dry-run", "--set", "environments.0.name=maz"], 2, "Did you mean 'maze'?"),
         (["pipeline", "--config", "quick", "--dry-run", "--set", "environments.0.levels=[pit-4]"], 2, "'pits-4'?"),
-        (["pipeline", "--config", "quick", "--dry-run", "--set", "model.heads=7"], 2, "a multiple of heads"),
-        (["pipeline", "--config", "quick", "--dry-run", "--set", "device=tpu"], 2, "--set: device: "),
         (["pipeline", "--config", "quick", "--dry-run", "--set", "name=../x"], 2, "--set: name: "),
         (["pipeline", "--config", "quick", "--dry-run", "--set", f"seed={10**30}"], 2, "--set: seed: "),
-        (["pipeline", "--config", "quick", "--dry-run", "--set", "sft.clip=-1e-3"], 2, "expected `float` > 0"),
-        (["collect", "--config", "quick", "--out", "/dev/null"], 3, "--out /dev/null cannot be made"),
+        (
+            ["collect", "--config", "quick", "--out", "/dev/null"],
+            2,
+            "--out: /dev/null cannot be made: /dev/null is a file",
+        ),
         (["sft", "--config", "quick", "--out", "OUT"], 2, "Run `agentrm-train collect` first"),
     ],
 )

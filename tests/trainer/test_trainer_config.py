@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from agentrm_models.errors import DataError, UsageError
-from agentrm_trainer.config import EnvironmentSection, SftSection
-from agentrm_trainer.config_file import load_config, recipe_names
+from agentrm_models.errors import UsageError
+from agentrm_trainer.config import Config, EnvironmentSection, SftSection
+from agentrm_trainer.config_file import read_config, recipe_names
+
+
+def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
+    return read_config(source, overrides).config
+
 
 GOOD = "name: x\nenvironments:\n  - name: maze\n    train_tasks: 5\nsft:\n  max_minutes: 2\n"
 
@@ -63,13 +70,13 @@ def test_numbers_may_be_written_as_anywhere_else(write, number):
 
 
 def test_broken_yaml_names_the_line(write):
-    with pytest.raises(DataError, match="line 2: not valid YAML"):
+    with pytest.raises(UsageError, match="line 2: not valid YAML"):
         load_config(write("name: x\n  environments: ]["))
 
 
 @pytest.mark.parametrize("text", ["[" * 5_000, "name: &a [*a]\n"])
 def test_endless_nesting_is_told(write, text):
-    with pytest.raises((DataError, UsageError), match=r"nested too deeply|expected `str`"):
+    with pytest.raises(UsageError, match=r"nested too deeply|expected `str`"):
         load_config(write(text))
 
 

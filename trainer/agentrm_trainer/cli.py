@@ -65,19 +65,22 @@ def pipeline(source: str, overrides: tuple[str, ...], out: Path | None, resume: 
 def _run(
     stage: str | None, source: str, overrides: tuple[str, ...], out: Path | None, resume: bool, dry_run: bool
 ) -> None:
-    from agentrm_trainer.config_check import check_config
-    from agentrm_trainer.config_file import load_config
+    from agentrm_trainer.config_file import read_config
 
     prepare_torch()
     from agentrm_trainer.fitting.processes import launched_first, refuse_processes
+    from agentrm_trainer.preflight.check import check
     from agentrm_trainer.workflow.pipeline import describe, run_pipeline, run_stage
     from agentrm_trainer.workflow.progress import make_display
     from agentrm_trainer.workflow.workspace import Workspace
 
     refuse_processes(stage or "pipeline")
-    config = load_config(source, overrides)
-    check_config(config)
+    file = read_config(source, overrides)
+    config = file.config
     workspace = Workspace(config, out or Path("runs-out") / config.name, make_display(), resume)
+    check(file, workspace.out, stage or "")
+    if resume or not dry_run:
+        workspace.check_earlier_work([stage] if stage else [known.name for known in STAGES])
     if dry_run:
         import msgspec
         import yaml

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
@@ -132,15 +132,23 @@ class StageFolder:
         Raises:
             UsageError: There is earlier work and `resume` was not asked for, or it was made with other settings.
         """
-        if (self.path / "settings.json").exists():
-            self.check_settings()
-            if not resume:
-                raise UsageError(f"{self.path} holds earlier work", "Add --resume, or choose another --out.")
-            self._spent_before = self._clock()
+        self.check_earlier_work(resume)
+        self._spent_before = self._clock()
         self.path.mkdir(parents=True, exist_ok=True)
         clear_leftovers(self.path)
         write_json(self.path / "settings.json", self._settings)
         return (self.path / "done.json").exists()
+
+    def check_earlier_work(self, resume: bool) -> None:
+        """Refuse a folder that cannot be continued.
+
+        Raises:
+            UsageError: There is earlier work and `resume` was not asked for, or it was made with other settings.
+        """
+        if (self.path / "settings.json").exists():
+            self.check_settings()
+            if not resume:
+                raise UsageError(f"{self.path} holds earlier work", "Add --resume, or choose another --out.")
 
     def check_settings(self) -> None:
         """Refuse a folder that was made with other settings.
@@ -226,6 +234,15 @@ class Workspace:
     def stage(self, name: str) -> StageFolder:
         """A stage's folder object under the present settings; call `open` before writing."""
         return StageFolder(self.folder(name), settings_of(self.config, stage_named(name)))
+
+    def check_earlier_work(self, stages: Sequence[str]) -> None:
+        """Refuse before any work what one of these stages would refuse when its turn comes.
+
+        Raises:
+            UsageError: A folder holds earlier work and `resume` was not asked for, or other settings.
+        """
+        for name in stages:
+            self.stage(name).check_earlier_work(self.resume)
 
     def check_upstream(self, stage: Stage) -> None:
         """Refuse to build on what is not there, or was made with settings other than the present ones.
