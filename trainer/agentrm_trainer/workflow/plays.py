@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from agentrm_models.load_options import LoadOptions
 from agentrm_models.policies.base import Policy
 from agentrm_models.rewards.base import RewardModel
+from agentrm_models.trie.ledger import begin_run
 from agentrm_trainer.workflow.workers import check_stop_here
 from agentrm_trainer.workflow.workspace import partial_path
 from agentrm_tui.runs.batch import run_plan
@@ -76,6 +77,7 @@ def play(
     Args:
         watch: Called with each event; may raise `InterruptedRun`.
     """
+    begin_run()  # the models are kept from chunk to chunk; what a chunk costs does not depend on those before it
     if path is None:
         return run_plan(plan, policy=policy, reward=reward, emit=watch or _ignore)
     partial = partial_path(path)
