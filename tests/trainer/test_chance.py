@@ -8,6 +8,8 @@ import pytest
 
 from agentrm_trainer.fitting.reward_kinds import DevStates
 from agentrm_trainer.reports.chance import WorseThanChanceError, kept_evaluation, worse_than_chance
+from agentrm_trainer.reports.results import ALL, AccuracyFigures, Results
+from agentrm_trainer.reports.tables import results_markdown
 from agentrm_trainer.workflow.pipeline import run_pipeline, run_stage
 
 
@@ -38,6 +40,16 @@ def test_of_equal_evaluations_the_first_was_kept() -> None:
     assert kept_evaluation({"evaluations": [one, other]}) is one
 
 
+@pytest.mark.parametrize(("accuracy", "warned"), [(None, False), (0.5, False), (0.49, True)])
+def test_a_model_worse_than_chance_on_test_is_named_under_the_table(accuracy: float | None, warned: bool) -> None:
+    fair, found = AccuracyFigures(0.9, 5), AccuracyFigures(accuracy, 5)
+    results = Results({}, {ALL: None, "maze": None}, {ALL: fair, "maze": fair}, {ALL: fair, "maze": found},
+                      {"maze": 0}, 5, "5x5")  # fmt: skip
+    text = results_markdown(results)
+    assert ("worse than chance on test: siblings of maze." in text) == warned
+    assert ("Warning" in text) == warned
+
+
 @pytest.fixture
 def upside_down(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dev measures every model as worse than chance."""
@@ -64,7 +76,7 @@ def test_it_ends_with_exit_code_5_where_that_is_asked(make_workspace) -> None:
     workspace = make_workspace()
     for stage in ("collect", "sft", "explore", "label", "fit"):
         run_stage(workspace, stage)
-    with pytest.raises(WorseThanChanceError, match="siblings 0.35 of 20 pairs") as told:
+    with pytest.raises(WorseThanChanceError, match=r"siblings 0\.35 of 20 pairs") as told:
         run_pipeline(make_workspace(resume=True, fit={"require_better_than_chance": True}))
     assert told.value.exit_code == 5
     assert not workspace.is_finished("evaluate")

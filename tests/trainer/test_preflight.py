@@ -144,6 +144,7 @@ SETTINGS: list[tuple[tuple[str, ...], str]] = [
     (("sft.max_tokens=399",), "sft.max_tokens: 399 is less than one step of 400"),
     (("sft.policy_outcome=0.4",), "sft.policy_outcome: 0.4 needs dev probes. Set sft.probe_tokens"),
     (("sft.reading=0.2", "sft.reading_until=0"), "sft.reading: 0.2 has no effect"),
+    (("sft.probe_tokens=900", "sft.probe_tasks=7"), "sft.probe_tasks: 7 is more than environments.0.dev_tasks 6"),
     (("sft.warmup=1",), "sft.warmup: 1 ends training before"),
     (("fit.warmup=1.0",), "fit.warmup: 1 ends training before"),
     (("collect.held_out=1",), "collect.held_out: 1 leaves no trajectory"),
@@ -379,6 +380,15 @@ def test_what_can_be_exported_is_what_the_exporter_knows() -> None:
 def test_the_machine_need_not_have_what_other_stages_want(run: Run) -> None:
     assert run(TINY, "device=cuda:7", command="collect", dry=True)[0] == 0
     assert run(TINY, "device=cuda:7", command="fit", dry=True)[0] == 2
+
+
+def test_each_process_that_trains_needs_an_accelerator(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "choose_device", lambda name: name)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    assert run(TINY, "device=cuda", dry=True)[0] == 0
+    code, _, err = run(TINY, "device=cuda", "fit.processes=2")
+    assert code == 2
+    assert "fit.processes: 2 processes need an accelerator each, and there are 1. Take at most 1" in err
 
 
 def test_further_mistakes_are_counted(run: Run) -> None:

@@ -10,6 +10,7 @@ from agentrm_trainer.config import Config, EnvironmentSection
 from agentrm_trainer.config_file import nearest
 from agentrm_trainer.data.tasks import initial_state, tasks_from, unseen_tasks
 from agentrm_trainer.preflight.mistakes import Given, Mistake, Rule, shown
+from agentrm_trainer.workflow.registry import STAGES
 from agentrm_tui.environments.base import Environment, Split
 from agentrm_tui.environments.registry import make_environment
 
@@ -92,7 +93,9 @@ def _abilities(environment: Environment, section: EnvironmentSection, key: str, 
 
 
 def _tasks(environment: Environment, section: EnvironmentSection, key: str, given: Given) -> Iterator[Mistake]:
-    """Begin the first task of each split."""
+    """Begin the first task of each split, where a stage that will run plays any."""
+    if not any("environments.levels" in stage.reads for stage in STAGES if stage.name in given.stages):
+        return
     opening = 0
     for split, name in _TASKS:
         wanted = 1 if environment.traits.procedural else int(getattr(section, name))

@@ -103,6 +103,14 @@ def cloning(given: Given) -> Iterator[Mistake]:
         yield Mistake(
             "sft.policy_outcome", f"{shown(section.policy_outcome)} needs dev probes", "Set sft.probe_tokens."
         )
+    for number, environment in enumerate(given.file.config.environments):
+        few = section.probe_tokens and given.file.gives("sft.probe_tasks")
+        if few and section.probe_tasks > environment.dev_tasks:
+            yield Mistake(
+                "sft.probe_tasks",
+                f"{section.probe_tasks} is more than environments.{number}.dev_tasks {environment.dev_tasks}",
+                f"Take at most {environment.dev_tasks}, or raise dev_tasks.",
+            )
     if section.reading and not section.reading_until:
         yield Mistake(
             "sft.reading",

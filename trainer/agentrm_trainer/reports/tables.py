@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agentrm_models.errors import AgentRMError
 from agentrm_trainer.reports.bootstrap import Interval
+from agentrm_trainer.reports.chance import CHANCE
 from agentrm_trainer.reports.results import ALL, MethodFigures, Results
 from agentrm_tui.environments.registry import make_environment
 
@@ -101,4 +102,15 @@ def _accuracies(results: Results) -> str:
         ]
         share = "no failure" if early is None else f"{early:.0%}"
         rows.append(f"| {name} | {cells[0]} | {cells[1]} | {share} | {passed} |")
-    return "\n".join(rows)
+    return "\n".join([*rows, *_below_chance(results)])
+
+
+def _below_chance(results: Results) -> list[str]:
+    """A warning about what the reward model orders worse than chance on test; no line where there is nothing."""
+    found = [
+        f"{kind} of {'all tasks' if name == ALL else name}"
+        for kind, figures in (("ends", results.ends), ("siblings", results.siblings))
+        for name, each in figures.items()
+        if each.accuracy is not None and each.accuracy < CHANCE
+    ]
+    return ["", f"> **Warning:** the reward model is worse than chance on test: {', '.join(found)}."] if found else []
