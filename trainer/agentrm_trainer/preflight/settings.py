@@ -179,14 +179,13 @@ CONTRAST_KEYS = tuple(f"label.contrast_{name}" for name in ("expert", "samples",
 
 
 def fitting(given: Given) -> Iterator[Mistake]:
-    """What the kinds of reward models need and do not know."""
+    """What a reward model is fitted to and chosen by."""
     config = given.file.config
-    section, explicit = config.fit, config.fit.kind == "explicit"
+    section = config.fit
     if section.contrast_share and not (config.label.contrasts and section.max_minutes):
+        needed = "label.contrasts and fit.max_minutes"
         yield Mistake(
-            "fit.contrast_share",
-            f"{shown(section.contrast_share)} needs label.contrasts and fit.max_minutes",
-            "Set both, or leave it out.",
+            "fit.contrast_share", f"{shown(section.contrast_share)} needs {needed}", "Set both, or leave it out."
         )
     if section.language and not section.contrast_share:
         yield Mistake(
@@ -201,23 +200,6 @@ def fitting(given: Given) -> Iterator[Mistake]:
                 f"{getattr(section, key)} needs fit.likelihoods",
                 "Give weights that dev may choose from, or leave it out.",
             )
-    yield from _repeated("fit.likelihoods", section.likelihoods)
-    yield from _repeated("fit.aggregates", section.aggregates)
-    if explicit:
-        yield from _without(given, False, "fit.kind: implicit", "fit.beta", "fit.targets", "fit.aggregates")
-    for name in () if explicit else ("contrast_share", "ranking", "every_token", "language", "likelihoods"):
-        if getattr(section, name):
-            yield Mistake(
-                f"fit.{name}",
-                f"{shown(getattr(section, name))} is of explicit reward models",
-                "Leave it out, or set fit.kind: explicit.",
-            )
-    if not explicit and section.targets == "ends" and (config.label.variant != "all" or config.label.expert_share):
-        yield Mistake(
-            "fit.targets",
-            "ends needs outcomes: label.variant all, and no label.expert_share",
-            "Other labels are of inner states, or no outcomes; fit.targets: all takes any.",
-        )
     if section.require_better_than_chance and config.explore.dev_samples < 2:
         yield Mistake(
             "fit.require_better_than_chance",
@@ -226,6 +208,30 @@ def fitting(given: Given) -> Iterator[Mistake]:
         )
     if section.warmup == 1:
         yield Mistake("fit.warmup", "1 ends training before the peak rate", "Take a small share, such as 0.05.")
+    yield from _repeated("fit.likelihoods", section.likelihoods)
+    yield from _repeated("fit.aggregates", section.aggregates)
+
+
+def kinds(given: Given) -> Iterator[Mistake]:
+    """Keys of one kind of reward model beside the other kind."""
+    config = given.file.config
+    section = config.fit
+    if section.kind == "explicit":
+        yield from _without(given, False, "fit.kind: implicit", "fit.beta", "fit.targets", "fit.aggregates")
+        return
+    for name in ("contrast_share", "ranking", "every_token", "language", "likelihoods"):
+        if getattr(section, name):
+            yield Mistake(
+                f"fit.{name}",
+                f"{shown(getattr(section, name))} is of explicit reward models",
+                "Leave it out, or set fit.kind: explicit.",
+            )
+    if section.targets == "ends" and (config.label.variant != "all" or config.label.expert_share):
+        yield Mistake(
+            "fit.targets",
+            "ends needs outcomes: label.variant all, and no label.expert_share",
+            "Other labels are of inner states, or no outcomes; fit.targets: all takes any.",
+        )
 
 
 def evaluation(given: Given) -> Iterator[Mistake]:
@@ -278,5 +284,6 @@ RULES: tuple[Rule, ...] = (
     exploration,
     labels,
     fitting,
+    kinds,
     evaluation,
 )

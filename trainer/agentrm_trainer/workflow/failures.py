@@ -8,11 +8,12 @@ from contextlib import contextmanager
 
 from agentrm_models.errors import DataError, MemoryExhaustedError
 
-_FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 """Errors of files that a person can cause and mend; any other is a bug and fails loudly."""
 
-_GO_ON = "Make room, then add --resume: the last checkpoint is whole"
-_LESS = "Use smaller batches or fewer processes, then add --resume: the last checkpoint is whole"
+_WHOLE = "then add --resume: the last checkpoint is whole."
+_LESS = f"Use smaller batches or fewer processes, {_WHOLE}"
 
 
 @contextmanager
@@ -27,17 +28,18 @@ def in_one_line() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno == errno.ENOMEM:
-            raise MemoryExhaustedError(f"out of memory: {error.strerror}", f"{_LESS}.") from None
-        if error.errno not in _FULL_OR_FORBIDDEN:
+            raise MemoryExhaustedError(f"out of memory: {error.strerror}", _LESS) from None
+        if error.errno not in (*_FULL, *_FORBIDDEN):
             raise
-        raise DataError(f"{error.filename or 'a file'} cannot be written: {error.strerror}", f"{_GO_ON}.") from None
+        remedy = f"Make room, {_WHOLE}" if error.errno in _FULL else f"Allow writing there, {_WHOLE}"
+        raise DataError(f"{error.filename or 'a file'} cannot be written: {error.strerror}", remedy) from None
     except MemoryError as error:
-        raise MemoryExhaustedError(f"out of memory{_said(error)}", f"{_LESS}.") from None
+        raise MemoryExhaustedError(f"out of memory{_said(error)}", _LESS) from None
     except Exception as error:
         if _is_memory(error):
-            raise MemoryExhaustedError(f"out of memory{_said(error)}", f"{_LESS}.") from None
+            raise MemoryExhaustedError(f"out of memory{_said(error)}", _LESS) from None
         if _is_file(error):
-            raise DataError(f"weights cannot be written{_said(error)}", f"{_GO_ON}.") from None
+            raise DataError(f"weights cannot be written{_said(error)}", f"Make room, {_WHOLE}") from None
         raise
 
 
@@ -51,7 +53,7 @@ def _is_memory(error: Exception) -> bool:
 def _is_file(error: Exception) -> bool:
     """What safetensors raises: the system's words with its error number, in a class of its own."""
     return type(error).__name__ == "SafetensorError" and any(
-        f"(os error {number})" in str(error) for number in _FULL_OR_FORBIDDEN
+        f"(os error {number})" in str(error) for number in (*_FULL, *_FORBIDDEN)
     )
 
 
