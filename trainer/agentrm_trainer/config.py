@@ -10,8 +10,14 @@ from msgspec import Meta
 from agentrm_models.folder_settings import Aggregate
 
 Share = Annotated[float, Meta(ge=0, le=1)]
-Count = Annotated[int, Meta(ge=0)]
-Positive = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=0, le=2**50)]
+Positive = Annotated[int, Meta(ge=1, le=2**50)]
+Tasks = Annotated[int, Meta(ge=1, le=1_000_000)]
+"""As many as the seeds between collection and exploration."""
+Length = Annotated[int, Meta(ge=1, le=4_000_000)]
+"""Tokens of one text, entries of a vocabulary, width of a layer."""
+Few = Annotated[int, Meta(ge=1, le=10_000)]
+"""What multiplies the work: samples, beams, layers, episodes at once."""
 Rate = Annotated[float, Meta(gt=0)]
 Minutes = Annotated[float, Meta(ge=0)]
 Seed = Annotated[int, Meta(ge=0, lt=2**62)]
@@ -40,9 +46,9 @@ class EnvironmentSection(_Section, frozen=True, kw_only=True):
     name: str
     levels: tuple[str, ...] = ()
     test_levels: tuple[str, ...] = ()
-    train_tasks: Positive = 1_000
-    dev_tasks: Positive = 50
-    test_tasks: Positive = 300
+    train_tasks: Tasks = 1_000
+    dev_tasks: Tasks = 50
+    test_tasks: Tasks = 300
     weight: Rate = 1.0
     tree_weight: Rate = 1.0
 
@@ -58,7 +64,7 @@ class CollectSection(_Section, frozen=True, kw_only=True):
     """
 
     noise: Share = 0.1
-    processes: Positive = 2
+    processes: Few = 2
     chunk: Positive = 250
     held_out: Share = 0.02
 
@@ -72,7 +78,7 @@ class TokenizerSection(_Section, frozen=True, kw_only=True):
         phrases: Fixed phrases that become one token each, beside the vocabulary, at most.
     """
 
-    vocabulary: Positive = 1_500
+    vocabulary: Length = 1_500
     texts: Positive = 3_000
     phrases: Count = 0
 
@@ -85,12 +91,12 @@ class ModelSection(_Section, frozen=True, kw_only=True):
         context: Tokens of the longest conversation.
     """
 
-    layers: Positive = 6
-    width: Positive = 256
-    heads: Positive = 4
-    key_value_heads: Positive = 2
-    feed_forward: Positive = 704
-    context: Positive = 2_048
+    layers: Few = 6
+    width: Length = 256
+    heads: Few = 4
+    key_value_heads: Few = 2
+    feed_forward: Length = 704
+    context: Length = 2_048
 
 
 class SftSection(_Section, frozen=True, kw_only=True):
@@ -143,7 +149,7 @@ class SftSection(_Section, frozen=True, kw_only=True):
     probe_tasks: Positive = 16
     policy_outcome: Share = 0.0
     checkpoint_minutes: Rate = 3.0
-    processes: Positive = 1
+    processes: Few = 1
 
 
 class ExploreSection(_Section, frozen=True, kw_only=True):
@@ -171,21 +177,21 @@ class ExploreSection(_Section, frozen=True, kw_only=True):
 
     trees: Count = 0
     max_minutes: Minutes = 0.0
-    iterations: Positive = 30
-    simulations: Positive = 1
-    branching: Positive = 5
+    iterations: Few = 30
+    simulations: Few = 1
+    branching: Few = 5
     exploration: Rate = 0.5
     depth: Count = 0
     discount: Annotated[float, Meta(gt=0, le=1)] = 1.0
     share_states: bool = False
     temperature: Rate = 0.7
-    max_tokens: Positive = 64
-    parallel: Positive = 16
+    max_tokens: Length = 64
+    parallel: Few = 16
     chunk: Positive = 16
-    processes: Positive = 1
+    processes: Few = 1
     dev_samples: Count = 6
     dev_sibling_states: Count = 40
-    dev_sibling_rollouts: Positive = 8
+    dev_sibling_rollouts: Few = 8
 
 
 class LabelSection(_Section, frozen=True, kw_only=True):
@@ -214,13 +220,13 @@ class LabelSection(_Section, frozen=True, kw_only=True):
     merge_states: bool = False
     contrasts: Count = 0
     contrast_expert: Share = 0.0
-    contrast_samples: Positive = 5
+    contrast_samples: Few = 5
     contrast_temperature: Rate = 0.8
-    contrast_tokens: Positive = 64
+    contrast_tokens: Length = 64
     expert_share: Share = 0.0
     expert_discount: Annotated[float, Meta(gt=0, le=1)] = 0.95
     chunk: Positive = 192
-    processes: Positive = 1
+    processes: Few = 1
 
 
 class FitSection(_Section, frozen=True, kw_only=True):
@@ -271,7 +277,7 @@ class FitSection(_Section, frozen=True, kw_only=True):
     optimiser: Literal["adamw", "muon"] = "adamw"
     bf16: bool = True
     tokens_per_step: Positive = 5_000
-    tree_tokens: Positive = 1_500
+    tree_tokens: Length = 1_500
     epochs: Rate = 3.0
     max_minutes: Minutes = 0.0
     contrast_share: Share = 0.0
@@ -282,10 +288,10 @@ class FitSection(_Section, frozen=True, kw_only=True):
     likelihoods: tuple[Annotated[float, Meta(ge=0)], ...] = ()
     likelihood_for: Literal["all", "each"] = "all"
     likelihood_by: Literal["reward", "backbone"] = "reward"
-    evaluations: Positive = 8
+    evaluations: Few = 8
     require_better_than_chance: bool = False
     checkpoint_minutes: Rate = 3.0
-    processes: Positive = 1
+    processes: Few = 1
 
 
 class EvaluateSection(_Section, frozen=True, kw_only=True):
@@ -316,19 +322,19 @@ class EvaluateSection(_Section, frozen=True, kw_only=True):
         "beam-random",
         "best-of-n-at-cost",
     )
-    n: Positive = 5
-    beam_width: Positive = 5
-    beam_samples: Positive = 5
+    n: Few = 5
+    beam_width: Few = 5
+    beam_samples: Few = 5
     temperature: Rate = 0.7
-    max_tokens: Positive = 64
-    parallel: Positive = 32
+    max_tokens: Length = 64
+    parallel: Few = 32
     chunk: Positive = 100
-    processes: Positive = 1
-    max_n_at_cost: Positive = 50
+    processes: Few = 1
+    max_n_at_cost: Few = 50
     draws: Positive = 4_000
     sibling_states: Count = 300
-    sibling_samples: Positive = 8
-    sibling_rollouts: Positive = 8
+    sibling_samples: Few = 8
+    sibling_rollouts: Few = 8
     sibling_difference: Share = 0.1
 
 
@@ -355,7 +361,7 @@ class Config(_Section, frozen=True, kw_only=True):
 
     name: FolderName
     seed: Seed = 0
-    threads: Positive = 2
+    threads: Few = 2
     device: DeviceName = "cpu"
     environments: Annotated[tuple[EnvironmentSection, ...], Meta(min_length=1)]
     collect: CollectSection = CollectSection()

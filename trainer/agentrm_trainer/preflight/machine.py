@@ -20,6 +20,9 @@ from agentrm_trainer.workflow.registry import STAGES
 SHARE_OF_CORES = 4
 """Processes and threads for each core beyond which a number is taken for a mistake."""
 
+BYTES_A_PARAMETER = 16
+"""The weight, its gradient and two moments, in 32 bits each."""
+
 LEAST_ROOM = 64 << 20
 """Bytes that even the smallest pipeline needs."""
 
@@ -58,6 +61,25 @@ def cores(given: Given) -> Iterator[Mistake]:
         count = int(value_at(given.file.config, key))
         if count > most:
             yield Mistake(key, f"{count} is too many for {os.cpu_count()} cores", f"Take at most {most}.")
+
+
+def memory(given: Given) -> Iterator[Mistake]:
+    """A model from scratch fits the machine with its gradients and the optimiser's moments."""
+    config = given.file.config
+    if config.sft.init_from or config.device != "cpu" or "sft" not in given.stages:
+        return
+    sizes = config.model
+    attention = 2 * sizes.width**2 * (1 + sizes.key_value_heads / sizes.heads)
+    layers = sizes.layers * (attention + 3 * sizes.width * sizes.feed_forward)
+    needed = int(BYTES_A_PARAMETER * (layers + config.tokenizer.vocabulary * sizes.width))
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        yield Mistake(
+            "model",
+            f"training {sizes.layers} layers of width {sizes.width} needs {needed >> 30} GiB, the machine has "
+            f"{there >> 30}",
+            "Take fewer or narrower layers, or a smaller vocabulary.",
+        )
 
 
 def start(given: Given) -> Iterator[Mistake]:
@@ -126,7 +148,7 @@ def _from_hub(name: str) -> Path:
     except Exception as error:
         line = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
         raise _NotAModel(
-            f"{name} is neither a folder nor a model that the hub gives: {line}", "Name a Transformers folder."
+            f"{name!r} is neither a folder nor a model that the hub gives: {line}", "Name a Transformers folder."
         ) from None
 
 
@@ -158,4 +180,4 @@ def out(given: Given) -> Iterator[Mistake]:
         yield Mistake("--out", f"{given.out}: {room >> 20} MiB are free", "Make room, or name another folder.")
 
 
-RULES: tuple[Rule, ...] = (out, device, cores, packages, start)
+RULES: tuple[Rule, ...] = (out, device, cores, memory, packages, start)

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 
 from agentrm_trainer.config_view import value_at
-from agentrm_trainer.data.tasks import EXPLORE_FIRST_SEED
 from agentrm_trainer.preflight.mistakes import Given, Mistake, Rule, shown
 
 BYTES_AND_MARKS = 256 + 5
@@ -14,7 +13,7 @@ BYTES_AND_MARKS = 256 + 5
 
 
 def environments(given: Given) -> Iterator[Mistake]:
-    """Each environment once, with seeds that stay apart."""
+    """Each environment once."""
     config = given.file.config
     first: dict[str, int] = {}
     for number, section in enumerate(config.environments):
@@ -27,12 +26,6 @@ def environments(given: Given) -> Iterator[Mistake]:
                 "Give all its levels to one entry.",
             )
         first.setdefault(section.name, number)
-        if section.train_tasks > EXPLORE_FIRST_SEED:
-            yield Mistake(
-                f"{key}.train_tasks",
-                f"{section.train_tasks} reaches into the seeds of exploration",
-                f"Take at most {EXPLORE_FIRST_SEED}.",
-            )
 
 
 def collection(given: Given) -> Iterator[Mistake]:
