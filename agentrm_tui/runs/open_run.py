@@ -16,6 +16,7 @@ import msgspec
 
 from agentrm_models.errors import DataError
 from agentrm_models.load_options import LoadOptions
+from agentrm_models.trie.ledger import begin_run
 from agentrm_tui.environments.base import Environment
 from agentrm_tui.environments.registry import make_environment
 from agentrm_tui.runs.batch import run_plan
@@ -47,6 +48,10 @@ class Speaks(Protocol):
 class ModelSource(Protocol):
     """Where a run's models come from, and who frees them."""
 
+    def check(self, plan: RunPlan) -> None:
+        """Refuse names that cannot be loaded, before anything is."""
+        ...
+
     def policy(self, spec: str, options: LoadOptions) -> Policy:
         """The policy of a spec."""
         ...
@@ -65,6 +70,14 @@ class FreshModels:
 
     def __init__(self) -> None:
         self._stack = ExitStack()
+
+    def check(self, plan: RunPlan) -> None:
+        """Take both specs apart, so that a misspelt one is found at once."""
+        from agentrm_models.specs import parse_spec
+
+        parse_spec(plan.policy, "policy")
+        if plan.reward:
+            parse_spec(plan.reward, "reward")
 
     def policy(self, spec: str, options: LoadOptions) -> Policy:
         """Load a policy."""
@@ -125,6 +138,7 @@ class OpenRun:
             if watch is not None:
                 watch(event)
 
+        begin_run()
         return run_plan(
             self.plan,
             policy=self.policy,
@@ -167,11 +181,8 @@ def open_run(
         UsageError: A spec, environment or task that does not exist.
         DataError: The file holds a run and nobody asked to resume it, or is none; a model cannot be loaded.
     """
-    from agentrm_models.specs import parse_spec
-
-    parse_spec(plan.policy, "policy")
-    if plan.reward:
-        parse_spec(plan.reward, "reward")
+    source = models or FreshModels()
+    source.check(plan)
     with ExitStack() as stack:
         resumed, writer = None, None
         if path is not None:
@@ -180,7 +191,6 @@ def open_run(
             resumed = _resumed(path, writer, resume)
         if resumed is not None and resumed.run is not None:
             plan = msgspec.structs.replace(resumed.run.plan, load=plan.load)
-        source = models or FreshModels()
         stack.callback(source.release)
         loading = _Loading(plan.environment, report or _say_nothing)
         environment = loading.load("environment", plan.environment, lambda: make_environment(plan.environment))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -298,7 +298,9 @@ class EvaluateSection(_Section, frozen=True, kw_only=True):
     """Results on test tasks.
 
     Attributes:
-        methods: Which searches are run; `best-of-n-at-cost` needs `beam`.
+        methods: Search algorithms by name (`agentrm-tui run --help` lists them), and `single`, `beam-random` and
+            `best-of-n-at-cost`, which needs `best-of-n` and `beam`.
+        searches: Settings of algorithms by name, beside `n`, `beam_width` and `beam_samples`.
         n: Trajectories of Best-of-N.
         beam_width, beam_samples: W1 and W2.
         temperature: Of sampling.
@@ -314,7 +316,7 @@ class EvaluateSection(_Section, frozen=True, kw_only=True):
         sibling_difference: Smallest difference of mean outcomes that makes a pair.
     """
 
-    methods: tuple[Literal["greedy", "single", "best-of-n", "beam", "beam-random", "best-of-n-at-cost"], ...] = (
+    methods: tuple[str, ...] = (
         "greedy",
         "single",
         "best-of-n",
@@ -322,6 +324,7 @@ class EvaluateSection(_Section, frozen=True, kw_only=True):
         "beam-random",
         "best-of-n-at-cost",
     )
+    searches: dict[str, dict[str, Any]] = {}
     n: Few = 5
     beam_width: Few = 5
     beam_samples: Few = 5

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from agentrm_models.chat import encode_conversation
 from agentrm_models.messages import Conversation
 from agentrm_trainer.data.synthetic import copy_conversation
-from agentrm_trainer.stages.collect import Trajectory
+from agentrm_trainer.data.trajectories import Trajectory
 
 
 class Example(NamedTuple):

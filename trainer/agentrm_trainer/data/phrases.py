@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from agentrm_models.replies import parse_reply
-from agentrm_trainer.stages.collect import Trajectory
+from agentrm_trainer.data.trajectories import Trajectory
 
 _VARIANTS = 3
 """Words at one place of an action from which on they are names."""

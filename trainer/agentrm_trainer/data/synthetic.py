@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from agentrm_models.messages import Conversation, Message
 from agentrm_models.replies import format_reply, parse_reply
-from agentrm_trainer.stages.collect import Trajectory
+from agentrm_trainer.data.trajectories import Trajectory
 
 _WORD = re.compile(r"[A-Za-z]+|\d+")
 

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 
 from agentrm_trainer.config import EnvironmentSection
 from agentrm_tui.environments.base import SPLIT_SEEDS, Environment, Split, Task
-from agentrm_tui.environments.pictures import encode_picture
+from agentrm_tui.environments.pictures import decode_picture, encode_picture
+from agentrm_tui.environments.registry import make_environment
+from agentrm_tui.environments.task_choice import TaskChoice, choose_tasks
 from agentrm_tui.runs.events import EpisodeStarted
+from agentrm_tui.runs.texts import printable
 
 EXPLORE_FIRST_SEED = 1_000_000
 """First training seed that exploration uses; collected trajectories stay below it."""
@@ -20,9 +23,17 @@ def tasks_from(
     """Tasks number `first` … of a split: the environment's own mix, or the section's levels in turn."""
     start = SPLIT_SEEDS[split] + first if environment.traits.procedural else first
     levels = (section.test_levels if split == "test" else ()) or section.levels
-    if not levels:
-        return list(environment.tasks(split, start, count))
-    return [environment.task(f"{levels[seed % len(levels)]}:{seed}") for seed in range(start, start + count)]
+    choice = TaskChoice(levels=levels, number=count, first_seed=start, split=split)
+    return [environment.task(name) for name in choose_tasks(environment, choice)]
+
+
+def task_ids(section: EnvironmentSection, split: Split, first: int, count: int) -> tuple[str, ...]:
+    """Ids of tasks, as `tasks_from` gives them."""
+    environment = make_environment(section.name)
+    try:
+        return tuple(task.id for task in tasks_from(environment, section, split, first, count))
+    finally:
+        environment.close()
 
 
 def initial_state(environment: Environment, task: Task, observation: str) -> str:
@@ -31,26 +42,23 @@ def initial_state(environment: Environment, task: Task, observation: str) -> str
     The picture shows what the observation may hide; `state_key` serves where there is none. Neither holds the seed,
     so that equal initial states under two seeds are found.
     """
-    parts = [environment.traits.name, task.goal, observation]
-    if environment.traits.pictures:
-        parts.append(encode_picture(environment.picture()._replace(caption="")))
-    elif environment.traits.state_keys:
-        parts.append(environment.state_key())
+    traits = environment.traits
+    picture = encode_picture(environment.picture()) if traits.pictures else ""
+    return _identity(traits.name, task.goal, observation, picture, environment.state_key() if traits.state_keys else "")
+
+
+def state_at_start(environment: str, start: EpisodeStarted) -> str:
+    """The same identity, of the state that an episode of a run began in."""
+    return _identity(environment, start.goal, start.observation, start.picture, start.state_key)
+
+
+def _identity(environment: str, goal: str, observation: str, picture: str, state_key: str) -> str:
+    parts = [environment, printable(goal), printable(observation)]
+    if picture:
+        parts.append(encode_picture(decode_picture(picture)._replace(caption="")))
+    elif state_key:
+        parts.append(state_key)
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()
-
-
-def episode_started(environment: Environment, task: Task, observation: str) -> EpisodeStarted:
-    """The event that conversations are built from, for episodes that are played outside a run."""
-    return EpisodeStarted(
-        episode=task.id,
-        task=task.id,
-        goal=task.goal,
-        observation=observation,
-        step_limit=task.step_limit,
-        level=task.level,
-        instruction=environment.instruction("full"),
-        reward_instruction=environment.instruction("short"),
-    )
 
 
 def unseen_tasks(

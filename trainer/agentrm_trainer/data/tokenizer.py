@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agentrm_trainer.data.phrases import find_phrases
-from agentrm_trainer.stages.collect import Trajectory
+from agentrm_trainer.data.trajectories import Trajectory
 
 PAD, END = "<|pad|>", "<|end|>"
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>")

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from agentrm_models.errors import UsageError
+from agentrm_models.spelling import did_you_mean
 from agentrm_trainer.config_view import value_at
+from agentrm_trainer.data.methods import search_of
 from agentrm_trainer.preflight.mistakes import Given, Mistake, Rule, shown
+from agentrm_tui.search.registry import ALGORITHMS
 
 BYTES_AND_MARKS = 256 + 5
 """Entries that every tokenizer made here has: an entry for each byte, three roles, the end of a turn and padding."""
@@ -247,8 +251,14 @@ def evaluation(given: Given) -> Iterator[Mistake]:
                 f"{section.max_n_at_cost} is less than evaluate.n {section.n}",
                 f"Take at least {section.n}.",
             )
-    if section.sibling_states and "best-of-n" not in section.methods:
-        yield from _without(given, False, "the method best-of-n, whose states they are", "evaluate.sibling_states")
+    for name in section.methods:
+        try:
+            search_of(name, section)
+        except UsageError as error:
+            yield Mistake("evaluate.methods", error.cause, error.remedy)
+    for name in section.searches:
+        if name not in ALGORITHMS:
+            yield Mistake("evaluate.searches", f"there is no search {shown(name)}", did_you_mean(name, ALGORITHMS))
 
 
 def _repeated(key: str, values: tuple[object, ...]) -> Iterator[Mistake]:

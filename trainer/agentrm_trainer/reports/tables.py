@@ -55,7 +55,8 @@ def _table(results: Results, name: str) -> str:
         "| method | score ×100 [95 %] | success | tokens a task | − greedy | − random of N | − beam, random scores |",
         "|---|---|---|---|---|---|---|",
     ]
-    for method in _ORDER:
+    others = (method for method in results.methods if method not in _ORDER)
+    for method in (*_ORDER, *others):
         if method in results.methods:
             rows.append(_row(method_title(method, results), results.methods[method][name]))
     return "\n".join(rows)

@@ -9,51 +9,23 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgspec
 
 from agentrm_models.errors import DataError
-from agentrm_models.messages import Conversation, Message, PromptStyle, Role
-from agentrm_models.replies import format_reply
+from agentrm_models.load_options import LoadOptions
+from agentrm_models.messages import PromptStyle
 from agentrm_trainer.config import EnvironmentSection
-from agentrm_trainer.data.tasks import episode_started, initial_state, tasks_from
+from agentrm_trainer.data.tasks import task_ids
+from agentrm_trainer.data.trajectories import Trajectory, trajectory_of
+from agentrm_trainer.workflow.plays import Sampling, make_plan, play
 from agentrm_trainer.workflow.workers import run_chunks
-from agentrm_trainer.workflow.workspace import StageFolder, Workspace, read_json_lines, write_atomically, write_json
-from agentrm_tui.environments.base import Environment, Task
-from agentrm_tui.environments.registry import make_environment
-from agentrm_tui.runs.conversations import policy_conversation
-from agentrm_tui.search.tree import ROOT, Node, Tree
+from agentrm_trainer.workflow.workspace import StageFolder, Workspace, write_atomically, write_json
+from agentrm_tui.search.greedy import Greedy
 
-
-class Turn(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One message; `train` is false for turns that are read but not learnt."""
-
-    role: str
-    content: str
-    train: bool = True
-
-
-class Trajectory(msgspec.Struct, frozen=True):
-    """One line of `train.jsonl`: a whole episode of the expert.
-
-    Attributes:
-        initial_state: Identity of the state it started from.
-        score: The outcome, always 1 here.
-    """
-
-    environment: str
-    task: str
-    level: str
-    initial_state: str
-    score: float
-    steps: int
-    messages: tuple[Turn, ...]
-
-    @property
-    def conversation(self) -> Conversation:
-        """The messages without their marks."""
-        return tuple(Message(cast(Role, turn.role), turn.content) for turn in self.messages)
+EXPERTS_AT_ONCE = 16
+"""Episodes of the expert that are driven at once."""
 
 
 class CollectJob(NamedTuple):
@@ -100,72 +72,27 @@ def _jobs(workspace: Workspace, path: Path) -> Iterator[CollectJob]:
 
 
 def collect_chunk(job: CollectJob) -> ChunkReport:
-    """Play one chunk's tasks with the expert and write the solved ones."""
-    environment = make_environment(job.section.name)
-    lines, failed = [], 0
-    for task in tasks_from(environment, job.section, "train", job.first, job.size):
-        trajectory = expert_trajectory(environment, task, job.noise, job.seed, job.prompt)
-        if trajectory is None and job.noise:
-            trajectory = expert_trajectory(environment, task, 0.0, job.seed, job.prompt)
-        if trajectory is None:
-            failed += 1
-        else:
-            lines.append(msgspec.json.encode(trajectory))
-    environment.close()
-    write_atomically(job.path, b"".join(line + b"\n" for line in lines))
-    return ChunkReport(len(lines), failed)
+    """Play one chunk's tasks with the expert and write the solved ones; those that noise spoilt are played without."""
+    tasks = task_ids(job.section, "train", job.first, job.size)
+    found: dict[str, Trajectory] = {}
+    for noise in dict.fromkeys((job.noise, 0.0)):
+        left = [task for task in tasks if task not in found]
+        if left:
+            found |= _played(job, left, noise)
+    lines = [msgspec.json.encode(found[task]) + b"\n" for task in tasks if task in found]
+    write_atomically(job.path, b"".join(lines))
+    return ChunkReport(len(lines), len(tasks) - len(lines))
 
 
-def expert_trajectory(
-    environment: Environment, task: Task, noise: float, seed: int, prompt: PromptStyle
-) -> Trajectory | None:
-    """Play a task with the expert; None when it does not end with outcome 1."""
-    rng = random.Random(f"collect/{seed}/{environment.traits.name}/{task.id}")
-    observation = environment.reset(task)
-    key = initial_state(environment, task, observation)
-    tree = Tree({ROOT: Node(ROOT, observation=observation)})
-    last, learnt, outcome = tree.root, [], 0.0
-    while not last.done:
-        thought, action = environment.expert()
-        if not action:
-            return None
-        disturbed = noise > 0 and environment.traits.valid_actions and rng.random() < noise
-        if disturbed:
-            action = rng.choice(environment.valid_actions() or (action,))
-        result = environment.step(action)
-        last = _grow(tree, last, thought, action, result.text, result.done)
-        learnt.append(not disturbed)
-        outcome = result.outcome
-    if outcome < 1:
-        return None
-    conversation = policy_conversation(episode_started(environment, task, observation), tree, last.id, prompt)
-    turns = _turns([(message.role, message.content) for message in conversation], learnt)
-    return Trajectory(environment.traits.name, task.id, task.level, key, outcome, last.depth, turns)
-
-
-def _grow(tree: Tree, parent: Node, thought: str, action: str, observation: str, done: bool) -> Node:
-    node = Node(
-        f"{parent.id}.0",
-        parent=parent.id,
-        depth=parent.depth + 1,
-        reply=format_reply(thought, action),
-        thought=thought,
-        action=action,
-        observation=observation,
-        done=done,
-    )
-    tree.nodes[node.id] = node
-    parent.children.append(node.id)
-    return node
-
-
-def _turns(messages: list[tuple[str, str]], learnt: list[bool]) -> tuple[Turn, ...]:
-    """Mark the assistant's turns; what comes after the last of them teaches nothing and is dropped."""
-    marks = iter(learnt)
-    turns = [Turn(role, content, next(marks) if role == "assistant" else True) for role, content in messages]
-    while turns and turns[-1].role != "assistant":
-        turns.pop()
-    return tuple(turns)
+def _played(job: CollectJob, tasks: list[str], noise: float) -> dict[str, Trajectory]:
+    """What the expert solves of some tasks, by task."""
+    policy = f"expert:{noise:g}" if noise else "expert"
+    sampling = Sampling(0.0, 1, job.seed, EXPERTS_AT_ONCE, LoadOptions())
+    plan = make_plan(job.section.name, tasks, Greedy(), sampling, policy)
+    run = job.path.parent.parent / "runs" / f"{job.path.stem}-{'noise' if noise else 'plain'}.jsonl"
+    state = play(plan, run, all_may_fail=True)
+    trajectories = (trajectory_of(job.section.name, episode, job.prompt) for episode in state.episodes.values())
+    return {found.task: found for found in trajectories if found is not None}
 
 
 def _merge(workspace: Workspace, folder: StageFolder, jobs: list[CollectJob]) -> None:
@@ -192,13 +119,3 @@ def _merge(workspace: Workspace, folder: StageFolder, jobs: list[CollectJob]) ->
     write_json(folder.path / "initial_states.json", sorted(seen))
     figures: dict[str, Any] = {"trajectories": counts, "held_out": len(held_out), "repeated_initial_states": repeated}
     folder.finish(**figures)
-
-
-def read_trajectories(path: Path) -> list[Trajectory]:
-    """Read a file of trajectories.
-
-    Raises:
-        DataError: It is missing or damaged.
-    """
-    found: list[Trajectory] = read_json_lines(path, Trajectory, "collect")
-    return found

@@ -13,23 +13,25 @@ from typing import NamedTuple
 import msgspec
 
 from agentrm_models.errors import DataError
+from agentrm_models.load_options import LoadOptions
 from agentrm_models.rewards.base import ScoreGroup
-from agentrm_trainer.config import Config, EnvironmentSection, EvaluateSection
+from agentrm_trainer.config import EnvironmentSection
 from agentrm_trainer.data.judged import JudgedGroup, early_end_groups
-from agentrm_trainer.data.siblings import SiblingSettings, choose_places, sibling_groups
+from agentrm_trainer.data.methods import method_named, search_of
+from agentrm_trainer.data.siblings import sibling_groups, siblings_search
 from agentrm_trainer.data.tasks import initial_state, unseen_tasks
 from agentrm_trainer.reports.outcomes import MethodResult, TaskResult, from_episode, from_samples
 from agentrm_trainer.reports.results import Results, summarise
-from agentrm_trainer.workflow.plays import Sampling, load_policy_once, load_reward_once, make_plan, play
+from agentrm_trainer.workflow.plays import Sampling, kept_reward, make_plan, outcomes, play
 from agentrm_trainer.workflow.workers import run_chunks
 from agentrm_trainer.workflow.workspace import StageFolder, Workspace, read_json, write_json
 from agentrm_tui.environments.registry import make_environment
+from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.state import RunState
 from agentrm_tui.runs.store import load_state
-from agentrm_tui.search.beam import Beam
-from agentrm_tui.search.best_of_n import BestOfN
-from agentrm_tui.search.greedy import Greedy
-from agentrm_tui.search.registry import SearchSettings
+
+SIBLINGS = "siblings-of-policy"
+"""Name of the run files in which siblings are compared."""
 
 
 class TestTasks(msgspec.Struct, frozen=True):
@@ -40,28 +42,23 @@ class TestTasks(msgspec.Struct, frozen=True):
 
 
 class EvaluateJob(NamedTuple):
-    """One chunk of one method."""
+    """One chunk of one method: a plan, and its run file."""
 
-    config: Config
-    environment: str
     method: str
-    n: int
-    tasks: tuple[str, ...]
-    policy: str
-    reward: str
+    plan: RunPlan
     path: Path
 
 
 def evaluate(workspace: Workspace, folder: StageFolder) -> None:
     """Run the stage: run files, `results.json`."""
-    config = workspace.config
     tasks = _test_tasks(workspace, folder)
-    for method in config.evaluate.methods:
-        if method != "best-of-n-at-cost":
-            _run_method(workspace, folder, tasks, method, dict.fromkeys(tasks, _samples(method, config.evaluate)))
-    if "best-of-n-at-cost" in config.evaluate.methods:
-        _run_method(workspace, folder, tasks, "best-of-n-at-cost", _samples_at_cost(workspace, folder, tasks))
-    siblings = _siblings(workspace, folder, tasks)
+    methods = workspace.config.evaluate.methods
+    at_cost = [name for name in methods if method_named(name).at_cost_of]
+    for name in [*(name for name in methods if name not in at_cost), *at_cost]:
+        _run_jobs(workspace, folder, name, list(_jobs(workspace, folder, tasks, name)))
+    _run_jobs(workspace, folder, SIBLINGS, list(_sibling_jobs(workspace, folder, tasks)))
+    compared = [state for name in tasks for state in _states(folder, name, SIBLINGS)]
+    siblings = [group for state in compared for group in sibling_groups(state, workspace.config.fit.prompt)]
     results = _summary(workspace, folder, tasks, siblings)
     write_json(folder.path / "results.json", results)
     folder.finish(test_tasks={name: len(found.tasks) for name, found in tasks.items()})
@@ -105,78 +102,88 @@ def _unseen(section: EnvironmentSection, seen: frozenset[str]) -> TestTasks:
     return TestTasks(tuple(task.id for task in tasks), passed_over)
 
 
-def _samples(method: str, section: EvaluateSection) -> int:
-    return section.n if method == "best-of-n" else 1
-
-
-def _samples_at_cost(workspace: Workspace, folder: StageFolder, tasks: dict[str, TestTasks]) -> dict[str, int]:
-    """N for each environment with which Best-of-N generates about as many tokens as the beam."""
+def _samples_at_cost(workspace: Workspace, folder: StageFolder, environment: str, other: str) -> int:
+    """N with which Best-of-N generates about as many tokens in an environment as another method."""
     section = workspace.config.evaluate
-    found = {}
-    for name in tasks:
-        cost = {
-            method: sum(state.ledger.policy_tokens_generated for state in _states(folder, name, method))
-            for method in ("best-of-n", "beam")
-        }
-        if not cost["best-of-n"] or not cost["beam"]:
-            raise DataError("evaluate: best-of-n-at-cost needs the methods best-of-n and beam")
-        wanted = round(section.n * cost["beam"] / cost["best-of-n"])
-        found[name] = max(section.n, min(section.max_n_at_cost, wanted))
-    return found
+    cost = {
+        method: sum(state.ledger.policy_tokens_generated for state in _states(folder, environment, method))
+        for method in ("best-of-n", other)
+    }
+    if not all(cost.values()):
+        raise DataError(f"evaluate: best-of-n-at-cost needs the methods best-of-n and {other}")
+    wanted = round(section.n * cost[other] / cost["best-of-n"])
+    return max(section.n, min(section.max_n_at_cost, wanted))
 
 
-def _run_method(
-    workspace: Workspace, folder: StageFolder, tasks: dict[str, TestTasks], method: str, samples: dict[str, int]
-) -> None:
-    jobs = list(_jobs(workspace, folder, tasks, method, samples))
+def _run_jobs(workspace: Workspace, folder: StageFolder, name: str, jobs: list[EvaluateJob]) -> None:
     waiting = [job for job in jobs if not job.path.exists()]
     done = len(jobs) - len(waiting)
-    with workspace.display.task(method) as task:
+    with workspace.display.task(name) as task:
         for job, score in run_chunks(workspace, waiting, evaluate_chunk, workspace.config.evaluate.processes):
             done += 1
-            folder.log(method=method, environment=job.environment, n=job.n, tasks=len(job.tasks), score=score)
+            environment, search = job.plan.environment, job.plan.search.words
+            folder.log(method=name, environment=environment, search=search, tasks=len(job.plan.tasks), score=score)
             folder.save_clock()
-            task.update(done / len(jobs), f"{job.environment} {score:.2f}")
+            task.update(done / len(jobs), f"{environment} {score:.2f}")
 
 
-def _jobs(
-    workspace: Workspace, folder: StageFolder, tasks: dict[str, TestTasks], method: str, samples: dict[str, int]
-) -> Iterator[EvaluateJob]:
-    config = workspace.config
-    policy, reward = str(workspace.folder("sft") / "policy"), str(workspace.folder("fit") / "reward")
-    for name, found in tasks.items():
-        for first in range(0, len(found.tasks), config.evaluate.chunk):
-            chunk = found.tasks[first : first + config.evaluate.chunk]
-            path = folder.path / "runs" / f"{method}-{name}-{first:06d}.jsonl"
-            yield EvaluateJob(config, name, method, samples[name], chunk, policy, reward, path)
+def _jobs(workspace: Workspace, folder: StageFolder, tasks: dict[str, TestTasks], name: str) -> Iterator[EvaluateJob]:
+    config, section, method = workspace.config, workspace.config.evaluate, method_named(name)
+    for environment, found in tasks.items():
+        n = _samples_at_cost(workspace, folder, environment, method.at_cost_of) if method.at_cost_of else 0
+        search = search_of(name, section, n)
+        fitted = str(workspace.folder("fit") / "reward")
+        reward = f"random:{config.seed}" if method.judge == "random" else fitted
+        parallel = max(1, min(section.parallel, section.parallel * section.n // max(1, n)))
+        sampling = _sampling(workspace, method.seed_offset)._replace(parallel=parallel)
+        for first in range(0, len(found.tasks), section.chunk):
+            chunk = found.tasks[first : first + section.chunk]
+            judge = reward if search.needs_reward else ""
+            plan = make_plan(environment, chunk, search, sampling, _policy(workspace), judge)
+            yield EvaluateJob(name, plan, _run_file(folder, name, environment, first))
+
+
+def _sibling_jobs(workspace: Workspace, folder: StageFolder, tasks: dict[str, TestTasks]) -> Iterator[EvaluateJob]:
+    """Compare siblings on states of sampled test trajectories, in environments that can go back exactly."""
+    section = workspace.config.evaluate
+    wanted = -(-section.sibling_states // len(tasks))
+    for environment, found in tasks.items():
+        if not wanted or not _goes_back(environment):
+            continue
+        chosen = found.tasks[:wanted]
+        search = siblings_search(wanted, len(chosen), section.sibling_samples, section.sibling_rollouts)
+        for first in range(0, len(chosen), section.chunk):
+            chunk = chosen[first : first + section.chunk]
+            plan = make_plan(environment, chunk, search, _sampling(workspace, 2), _policy(workspace))
+            yield EvaluateJob(SIBLINGS, plan, _run_file(folder, SIBLINGS, environment, first))
+
+
+def _run_file(folder: StageFolder, method: str, environment: str, first: int) -> Path:
+    return folder.path / "runs" / f"{method}-{environment}-{first:06d}.jsonl"
+
+
+def _policy(workspace: Workspace) -> str:
+    return str(workspace.folder("sft") / "policy")
+
+
+def _sampling(workspace: Workspace, seed_offset: int) -> Sampling:
+    config, section = workspace.config, workspace.config.evaluate
+    load = LoadOptions(device=config.device, threads=max(1, config.threads // section.processes))
+    return Sampling(section.temperature, section.max_tokens, config.seed + seed_offset, section.parallel, load)
+
+
+def _goes_back(name: str) -> bool:
+    environment = make_environment(name)
+    try:
+        return environment.traits.snapshots
+    finally:
+        environment.close()
 
 
 def evaluate_chunk(job: EvaluateJob) -> float:
-    """Play one chunk, write its run file and return the mean score."""
-    section = job.config.evaluate
-    threads = max(1, job.config.threads // section.processes)
-    policy = load_policy_once(job.policy, job.config.device, threads)
-    spec = {"greedy": "", "single": "random:0", "beam-random": f"random:{job.config.seed}"}.get(job.method, job.reward)
-    reward = load_reward_once(spec, job.config.device, threads) if spec else None
-    # One sample more: `single` must not repeat the first of the five.
-    seed = job.config.seed + (1 if job.method == "single" else 0)
-    parallel = max(1, min(section.parallel, section.parallel * section.n // max(1, job.n)))
-    sampling = Sampling(section.temperature, section.max_tokens, seed, parallel, threads)
-    plan = make_plan(job.environment, job.tasks, _search(job, section), sampling, job.policy, spec)
-    job.path.parent.mkdir(parents=True, exist_ok=True)
-    state = play(plan, policy, reward, job.path)
-    scores = [episode.outcome or 0.0 for episode in state.episodes.values()]
-    return round(sum(scores) / max(1, len(job.tasks)), 4)
-
-
-def _search(job: EvaluateJob, section: EvaluateSection) -> SearchSettings:
-    match job.method:
-        case "greedy":
-            return Greedy()
-        case "beam" | "beam-random":
-            return Beam(beam=(section.beam_width, section.beam_samples))
-        case _:
-            return BestOfN(n=job.n)
+    """Play one chunk and return the mean score."""
+    scores = outcomes(play(job.plan, job.path))
+    return round(sum(scores) / max(1, len(scores)), 4)
 
 
 def _states(folder: StageFolder, environment: str, method: str) -> Iterator[RunState]:
@@ -185,54 +192,6 @@ def _states(folder: StageFolder, environment: str, method: str) -> Iterator[RunS
         if state.finished is None:
             raise DataError(f"{path} is not complete", "Remove it, and go on with --resume.")
         yield state
-
-
-def _siblings(workspace: Workspace, folder: StageFolder, tasks: dict[str, TestTasks]) -> list[JudgedGroup]:
-    """Roll siblings out on states of the sampled test trajectories; each environment once."""
-    groups: list[JudgedGroup] = []
-    count = workspace.config.evaluate.sibling_states
-    if not count or "best-of-n" not in workspace.config.evaluate.methods:
-        return groups
-    for section in workspace.config.environments:
-        path = folder.path / "siblings" / f"{section.name}.json"
-        if not path.exists():
-            write_json(path, _sibling_groups(workspace, folder, section.name, -(-count // len(tasks))))
-        groups += read_json(path, list[JudgedGroup])
-    return groups
-
-
-def _sibling_groups(workspace: Workspace, folder: StageFolder, name: str, count: int) -> list[JudgedGroup]:
-    config, section = workspace.config, workspace.config.evaluate
-    environment = make_environment(name)
-    snapshots = environment.traits.snapshots
-    environment.close()
-    if not snapshots:
-        return []
-    policy = load_policy_once(str(workspace.folder("sft") / "policy"), config.device, config.threads)
-    settings = SiblingSettings(
-        section.sibling_samples,
-        section.sibling_rollouts,
-        section.temperature,
-        section.max_tokens,
-        config.seed + 2,
-        config.fit.prompt,
-    )
-    share = max(1, count // max(1, len(list((folder.path / "runs").glob(f"best-of-n-{name}-[0-9]*.jsonl")))))
-    places = [
-        place for state in _states(folder, name, "best-of-n") for place in choose_places(state, share, config.seed)
-    ]
-    groups: list[JudgedGroup] = []
-    with workspace.display.task(f"siblings {name}") as task:
-        for first in range(0, len(places), section.parallel):
-
-            def watch(done: float, first: int = first) -> None:
-                workspace.check_stop()
-                task.update((first + done * min(section.parallel, len(places) - first)) / len(places))
-
-            part = places[first : first + section.parallel]
-            groups += sibling_groups(lambda: make_environment(name), part, policy, settings, watch)
-        task.update(1.0, f"{len(groups)} states")
-    return groups
 
 
 def _summary(
@@ -249,7 +208,8 @@ def _summary(
                     ends += early_end_groups(state, config.fit.prompt)
                     for row, results in from_samples(name, state).items():
                         methods.setdefault(row, []).extend(results)
-    reward = load_reward_once(str(workspace.folder("fit") / "reward"), config.device, config.threads)
+    options = LoadOptions(device=config.device, threads=config.threads)
+    reward = kept_reward(str(workspace.folder("fit") / "reward"), options)
     scored = {
         kind: [
             (group, reward.score([ScoreGroup(tuple(item.conversation for item in group.items))])[0]) for group in groups

@@ -12,15 +12,19 @@ from typing import NamedTuple
 
 import msgspec
 
-from agentrm_models.rewards.scripted import RandomReward
+from agentrm_models.load_options import LoadOptions
 from agentrm_trainer.config import Config, EnvironmentSection
 from agentrm_trainer.data.judged import JudgedGroup, early_end_groups
-from agentrm_trainer.data.siblings import SiblingSettings, choose_places, sibling_groups
-from agentrm_trainer.data.tasks import EXPLORE_FIRST_SEED, initial_state, tasks_from
-from agentrm_trainer.workflow.plays import Sampling, load_policy_once, make_plan, play
+from agentrm_trainer.data.siblings import sibling_groups, siblings_search
+from agentrm_trainer.data.tasks import EXPLORE_FIRST_SEED, state_at_start, task_ids
+from agentrm_trainer.workflow.plays import Sampling, make_plan, play
 from agentrm_trainer.workflow.workers import run_chunks
-from agentrm_trainer.workflow.workspace import StageFolder, Workspace, read_json, write_json
+from agentrm_trainer.workflow.workspace import StageFolder, Workspace, write_json
 from agentrm_tui.environments.registry import make_environment
+from agentrm_tui.runs.events import EpisodeStarted
+from agentrm_tui.runs.plan import RunPlan
+from agentrm_tui.runs.state import RunState
+from agentrm_tui.runs.store import read_events
 from agentrm_tui.search.best_of_n import BestOfN
 from agentrm_tui.search.mcts import MCTS
 
@@ -39,11 +43,6 @@ class ExploreJob(NamedTuple):
     def run(self) -> Path:
         """The run file."""
         return self.folder / "runs" / f"{self.section.name}-{self.first:07d}.jsonl"
-
-    @property
-    def states(self) -> Path:
-        """The initial states of its tasks."""
-        return self.folder / "initial_states" / f"{self.section.name}-{self.first:07d}.json"
 
 
 class TreeReport(msgspec.Struct, frozen=True):
@@ -99,10 +98,7 @@ def explore_chunk(job: ExploreJob) -> TreeReport:
     """Grow one chunk's trees and write its run file."""
     section = job.config.explore
     first = EXPLORE_FIRST_SEED + job.first
-    environment = make_environment(job.section.name)
-    tasks = tasks_from(environment, job.section, "train", first, job.size)
-    states = [initial_state(environment, task, environment.reset(task)) for task in tasks]
-    environment.close()
+    tasks = task_ids(job.section, "train", first, job.size)
     search = MCTS(
         iterations=section.iterations,
         simulations=section.simulations,
@@ -113,72 +109,61 @@ def explore_chunk(job: ExploreJob) -> TreeReport:
         share_states=section.share_states,
         leaf="rollout",
     )
-    threads = max(1, job.config.threads // section.processes)
-    sampling = Sampling(section.temperature, section.max_tokens, job.config.seed, section.parallel, threads)
-    plan = make_plan(job.section.name, [task.id for task in tasks], search, sampling, job.policy)
-    job.run.parent.mkdir(parents=True, exist_ok=True)
-    write_json(job.states, states)
-    state = play(plan, load_policy_once(job.policy, job.config.device, threads), path=job.run)
+    sampling = _sampling(job.config, job.config.threads // section.processes)
+    state = play(make_plan(job.section.name, tasks, search, sampling, job.policy), job.run)
     ends = [node.outcome or 0.0 for episode in state.episodes.values() for node in episode.tree if node.done]
     return TreeReport(
         len(tasks), sum(ends) / max(1, len(ends)), state.ledger.env_steps, state.ledger.policy_tokens_generated
     )
 
 
-def _sample_dev(workspace: Workspace, folder: StageFolder, policy_folder: str) -> None:
-    """Sample trajectories and sibling rollouts on dev tasks, each environment once."""
-    config = workspace.config
+def _sampling(config: Config, threads: int) -> Sampling:
     section = config.explore
+    load = LoadOptions(device=config.device, threads=max(1, threads))
+    return Sampling(section.temperature, section.max_tokens, config.seed, section.parallel, load)
+
+
+def _sample_dev(workspace: Workspace, folder: StageFolder, policy: str) -> None:
+    """Sample trajectories and sibling rollouts on dev tasks of each environment, a run file each."""
     ends: list[JudgedGroup] = []
     siblings: list[JudgedGroup] = []
-    for part in config.environments:
-        path = folder.path / "dev" / f"{part.name}.json"
-        if section.dev_samples > 1 and not path.exists():
-            write_json(path, _dev_groups(workspace, part, policy_folder))
-        if path.exists():
-            found: list[list[JudgedGroup]] = read_json(path, list[list[JudgedGroup]])
+    for section in workspace.config.environments if workspace.config.explore.dev_samples > 1 else ():
+        with workspace.display.task(f"dev {section.name}") as task:
+            found = _dev_groups(workspace, folder, section, policy)
             ends += found[0]
             siblings += found[1]
+            task.update(1.0)
     write_json(folder.path / "dev" / "ends.json", ends)
     write_json(folder.path / "dev" / "siblings.json", siblings)
 
 
 def _dev_groups(
-    workspace: Workspace, part: EnvironmentSection, policy_folder: str
+    workspace: Workspace, folder: StageFolder, part: EnvironmentSection, policy: str
 ) -> tuple[list[JudgedGroup], list[JudgedGroup]]:
-    config = workspace.config
-    section = config.explore
-    policy = load_policy_once(policy_folder, config.device, config.threads)
-    environment = make_environment(part.name)
-    tasks = tasks_from(environment, part, "dev", 0, part.dev_tasks)
-    sampling = Sampling(section.temperature, section.max_tokens, config.seed, section.parallel, config.threads)
-    search = BestOfN(n=section.dev_samples)
-    plan = make_plan(part.name, [task.id for task in tasks], search, sampling, policy_folder, "random:0")
-    with workspace.display.task(f"dev {part.name}") as task:
-        state = play(plan, policy, RandomReward(0), watch=lambda event: workspace.check_stop())
-        task.update(0.3)
-        settings = SiblingSettings(
-            config.evaluate.sibling_samples,
-            section.dev_sibling_rollouts,
-            section.temperature,
-            section.max_tokens,
-            config.seed,
-            config.fit.prompt,
-        )
+    config, section = workspace.config, workspace.config.explore
+    tasks = task_ids(part, "dev", 0, part.dev_tasks)
+    sampling = _sampling(config, config.threads)
 
-        def watch(share: float) -> None:
-            workspace.check_stop()
-            task.update(0.3 + 0.7 * share)
+    def played(name: str, plan: RunPlan) -> RunState:
+        path = folder.path / "dev" / "runs" / f"{part.name}-{name}.jsonl"
+        return play(plan, path, watch=lambda event: workspace.check_stop())
 
-        places = choose_places(state, section.dev_sibling_states, config.seed)
-        siblings = (
-            sibling_groups(lambda: make_environment(part.name), places, policy, settings, watch)
-            if environment.traits.snapshots
-            else []
-        )
-        task.update(1.0)
-    environment.close()
-    return list(early_end_groups(state, config.fit.prompt)), siblings
+    best = make_plan(part.name, tasks, BestOfN(n=section.dev_samples), sampling, policy, "random:0")
+    ends = list(early_end_groups(played("ends", best), config.fit.prompt))
+    wanted = section.dev_sibling_states
+    if not wanted or not _goes_back(part.name):
+        return ends, []
+    search = siblings_search(wanted, len(tasks), config.evaluate.sibling_samples, section.dev_sibling_rollouts)
+    compared = played("siblings", make_plan(part.name, tasks[:wanted], search, sampling, policy))
+    return ends, list(sibling_groups(compared, config.fit.prompt))
+
+
+def _goes_back(name: str) -> bool:
+    environment = make_environment(name)
+    try:
+        return environment.traits.snapshots
+    finally:
+        environment.close()
 
 
 def _finish(workspace: Workspace, folder: StageFolder) -> None:
@@ -187,8 +172,8 @@ def _finish(workspace: Workspace, folder: StageFolder) -> None:
     trees: dict[str, int] = {}
     for path in sorted((folder.path / "runs").glob("*.jsonl")):
         name = path.stem.rpartition("-")[0]
-        states = read_json(folder.path / "initial_states" / f"{path.stem}.json", list[str])
-        trees[name] = trees.get(name, 0) + len(states)
-        keys.update(states)
+        starts = [event for event in read_events(path) if isinstance(event, EpisodeStarted)]
+        trees[name] = trees.get(name, 0) + len(starts)
+        keys.update(state_at_start(name, start) for start in starts)
     write_json(folder.path / "initial_states.json", sorted(keys))
     folder.finish(trees=trees, initial_states=len(keys))

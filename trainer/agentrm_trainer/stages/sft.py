@@ -22,12 +22,12 @@ from agentrm_trainer.config import Config
 from agentrm_trainer.data.examples import Example, ExampleStream, StreamPosition, encode_trajectories
 from agentrm_trainer.data.synthetic import action_words
 from agentrm_trainer.data.tokenizer import load_tokenizer, train_tokenizer
+from agentrm_trainer.data.trajectories import Trajectory, read_trajectories
 from agentrm_trainer.fitting.backbone import Provenance, load_policy_model, new_policy, prepare_for_training, save_model
 from agentrm_trainer.fitting.optimisation import Budget, Trainer, autocast, load_checkpoint, save_checkpoint
 from agentrm_trainer.fitting.probe import probe_greedy
 from agentrm_trainer.fitting.processes import Processes
 from agentrm_trainer.reports.cards import policy_card
-from agentrm_trainer.stages.collect import Trajectory, read_trajectories
 from agentrm_trainer.workflow.workspace import StageFolder, Workspace, replace_folder
 
 
@@ -156,7 +156,9 @@ class SftRun:
             return
         section = self._config.sft
         loss = self._held_out_loss()
-        success = probe_greedy(self._workspace, self._trainer.model, self._tokenizer, section.probe_tasks)
+        success = probe_greedy(
+            self._workspace, self._trainer.model, self._tokenizer, section.probe_tasks, self._state.tokens
+        )
         self._state.probes.append({"tokens": self._state.tokens, "held_out_loss": loss, **success})
         self._folder.log(probe=True, tokens=self._state.tokens, held_out_loss=round(loss, 5), **success)
         shown = ", ".join(f"{name} {value:.2f}" for name, value in success.items())

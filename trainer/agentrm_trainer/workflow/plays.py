@@ -1,23 +1,30 @@
-"""Runs of the search on many tasks at once, as stages use them: one run file for a chunk, complete or not there."""
+"""Runs as stages use them: a plan and a run file, complete or not there; what a stop or a crash left is resumed.
+
+While a chunk is played its file has a name that no pattern for finished files matches (`partial_path`); it can be
+watched there with `agentrm-tui attach`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import msgspec
+
+from agentrm_models.errors import AgentRMError, DataError
 from agentrm_models.load_options import LoadOptions
 from agentrm_models.policies.base import Policy
 from agentrm_models.rewards.base import RewardModel
-from agentrm_models.trie.ledger import begin_run
 from agentrm_trainer.workflow.workers import check_stop_here
 from agentrm_trainer.workflow.workspace import partial_path
-from agentrm_tui.runs.batch import run_plan
 from agentrm_tui.runs.events import AnyEvent
+from agentrm_tui.runs.open_run import FreshModels, open_run
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.state import RunState
-from agentrm_tui.runs.store import RunWriter
+from agentrm_tui.runs.store import RunReader, load_state
 from agentrm_tui.search.registry import SearchSettings
 
 
@@ -28,29 +35,61 @@ class Sampling(NamedTuple):
     max_tokens: int
     seed: int
     parallel: int
-    threads: int
+    load: LoadOptions
 
 
 @lru_cache(maxsize=1)
-def load_policy_once(folder: str, device: str, threads: int) -> Policy:
-    """The policy of a folder, kept by this process for its next chunk."""
+def _kept_policy(spec: str, options: LoadOptions) -> Policy:
     from agentrm_models.specs import load_policy
 
-    return load_policy(folder, LoadOptions(device=device, threads=threads))
+    return load_policy(spec, options)
 
 
 @lru_cache(maxsize=2)
-def load_reward_once(spec: str, device: str, threads: int) -> RewardModel:
-    """The reward model of a spec, kept by this process for its next chunk."""
+def kept_reward(spec: str, options: LoadOptions) -> RewardModel:
+    """The reward model of a spec, kept by this process for what comes next."""
     from agentrm_models.specs import load_reward
 
-    return load_reward(spec, LoadOptions(device=device, threads=threads))
+    return load_reward(spec, options)
+
+
+def forget_models() -> None:
+    """Free the models that this process has kept."""
+    _kept_policy.cache_clear()
+    kept_reward.cache_clear()
+
+
+class KeptModels(FreshModels):
+    """Models that outlive a run: a process that plays many chunks loads them once."""
+
+    def policy(self, spec: str, options: LoadOptions) -> Policy:
+        """The policy of a spec, loaded at its first run."""
+        return _kept_policy(spec, options)
+
+    def reward(self, spec: str, options: LoadOptions) -> RewardModel:
+        """The reward model of a spec, loaded at its first run."""
+        return kept_reward(spec, options)
+
+
+class HeldPolicy(FreshModels):
+    """A policy that is in memory already, whatever the plan calls it."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        self._policy = policy
+
+    def check(self, plan: RunPlan) -> None:
+        """The plan's names are only names."""
+
+    def policy(self, spec: str, options: LoadOptions) -> Policy:
+        """The one that is held."""
+        return self._policy
 
 
 def make_plan(
     environment: str, tasks: Sequence[str], search: SearchSettings, sampling: Sampling, policy: str, reward: str = ""
 ) -> RunPlan:
-    """The plan of a chunk; `policy` and `reward` are the names written into the run file."""
+    """The plan of a chunk."""
     return RunPlan(
         environment=environment,
         tasks=tuple(tasks),
@@ -61,47 +100,62 @@ def make_plan(
         max_tokens=sampling.max_tokens,
         seed=sampling.seed,
         parallel=sampling.parallel,
-        load=LoadOptions(threads=sampling.threads),
+        load=sampling.load,
     )
 
 
 def play(
     plan: RunPlan,
-    policy: Policy,
-    reward: RewardModel | None = None,
-    path: Path | None = None,
+    path: Path,
+    *,
+    models: FreshModels | None = None,
     watch: Callable[[AnyEvent], None] | None = None,
+    all_may_fail: bool = False,
 ) -> RunState:
-    """Run a plan and return its final state; with a path the run file appears there when the run has ended.
+    """Play a plan into its run file and return its final state; a finished file is only read.
 
     Args:
-        watch: Called with each event; may raise `InterruptedRun`.
+        models: Where the models come from; this process keeps them by default.
+        watch: Called with each event once it is in the file; may raise `InterruptedRun`.
+        all_may_fail: A run in which every episode failed is a result, not an error.
+
+    Raises:
+        AgentRMError: As `run_plan`; the file can be resumed.
     """
-    begin_run()  # the models are kept from chunk to chunk; what a chunk costs does not depend on those before it
-    if path is None:
-        return run_plan(plan, policy=policy, reward=reward, emit=watch or _ignore)
+    if path.exists():
+        return load_state(path)
     partial = partial_path(path)
-    partial.unlink(missing_ok=True)
-    writer = RunWriter(partial)
 
     def emit(event: AnyEvent) -> None:
-        writer.append(event)
         check_stop_here()
         if watch is not None:
             watch(event)
 
-    try:
-        state: RunState = run_plan(plan, policy=policy, reward=reward, emit=emit)
-    finally:
-        writer.close()
+    with open_run(plan, partial, resume=_can_be_resumed(partial, plan), models=models or KeptModels()) as run:
+        try:
+            state = run.drive(watch=emit)
+        except AgentRMError:
+            state = load_state(partial)
+            if not (all_may_fail and state.episodes and all(one.status == "failed" for one in state.episodes.values())):
+                raise
     partial.replace(path)
     return state
 
 
-def _ignore(event: Any) -> None:
-    return
+def _can_be_resumed(partial: Path, plan: RunPlan) -> bool:
+    """Whether a file that was left behind is of this plan; one that is not, or cannot be read, is taken away."""
+    if not partial.exists():
+        return False
+    with suppress(DataError):
+        events = RunReader(partial).poll()
+        started = getattr(events[0], "plan", None) if events else None
+        if started is not None and msgspec.structs.replace(started, load=plan.load, search=plan.search) == plan:
+            return True
+    partial.unlink(missing_ok=True)
+    return False
 
 
 def outcomes(state: RunState) -> list[float]:
-    """Outcome of each episode in order; an episode that failed counts 0."""
-    return [episode.outcome or 0.0 for episode in state.episodes.values()]
+    """Outcome of each task in order; one that failed counts 0."""
+    scores = state.finished.scores if state.finished else ()
+    return [score or 0.0 for score in scores]
