@@ -79,7 +79,7 @@ def _run(
     config = file.config
     workspace = Workspace(config, out or Path("runs-out") / config.name, make_display(), resume)
     check(file, workspace.out, stage or "")
-    if resume or not dry_run:
+    if launched_first() and (resume or not dry_run):
         workspace.check_earlier_work([stage] if stage else [known.name for known in STAGES])
     if dry_run:
         import msgspec
