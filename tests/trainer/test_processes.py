@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from agentrm_models.errors import InterruptedRun, UsageError
 from agentrm_trainer.fitting.processes import even_shares, refuse_processes
-from agentrm_trainer.workflow import launching
+from agentrm_trainer.workflow import launching, pipeline
 from agentrm_trainer.workflow.pipeline import run_stage
 from agentrm_trainer.workflow.workspace import read_json
 
@@ -58,7 +58,7 @@ def test_a_launcher_starts_two_processes_that_train_the_model_that_one_does(make
     assert_close(*(workspace.folder("sft") / "checkpoint" / "model.safetensors" for workspace in (alone, together)))
 
 
-def test_a_stage_starts_its_own_processes(make_workspace) -> None:
+def test_a_stage_starts_its_own_processes(make_workspace, monkeypatch) -> None:
     alone = make_workspace("alone")
     for stage in ("collect", "sft", "explore", "label"):
         run_stage(alone, stage)
@@ -70,6 +70,8 @@ def test_a_stage_starts_its_own_processes(make_workspace) -> None:
     assert_close(*(workspace.folder("fit") / "checkpoint" / "model.safetensors" for workspace in (alone, together)))
     assert (together.folder("fit") / "reward" / "model.safetensors").exists()
     assert not multiprocessing.active_children()
+    monkeypatch.setattr(pipeline, "run_in_processes", None)
+    run_stage(make_workspace("together", resume=True, fit={"processes": 2}), "fit")
 
 
 def test_a_stage_in_several_processes_is_stopped_and_gone_on_with(make_workspace) -> None:

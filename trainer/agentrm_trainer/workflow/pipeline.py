@@ -19,6 +19,8 @@ def run_stage(workspace: Workspace, name: str) -> None:
     """
     stage = stage_named(name)
     count = processes_for(workspace.config, stage)
+    if count > 1 and workspace.is_finished(name):
+        count = 1  # nothing is left to do together
     if count > 1:
         run_in_processes(workspace, stage, count)
     else:
