@@ -8,10 +8,9 @@ import msgspec
 import pytest
 from fake_ladder import FakeLadder
 
-from agentrm_models.errors import InterruptedRun, UsageError
+from agentrm_models.errors import InterruptedRun
 from agentrm_models.policies.base import Candidate
 from agentrm_models.replies import parse_reply
-from agentrm_trainer.config_check import check_config
 from agentrm_trainer.data.contrasts import ContrastEpisode
 from agentrm_trainer.data.expert_worth import played, with_expert_worth
 from agentrm_trainer.data.labelled_trees import LabelledTree, read_labelled_trees
@@ -194,44 +193,3 @@ def test_the_reward_model_learns_contrasts_and_labels_in_turn(workspace, monkeyp
     state = read_json(workspace.folder("fit") / "checkpoint" / "state.json", FitState)
     assert state.contrast_steps == sum(learnt)
     assert state.step == len(learnt)
-
-
-@pytest.mark.parametrize(
-    ("section", "words"),
-    [
-        ({"likelihood_by": "backbone", "likelihoods": []}, r"fit.likelihood_by needs fit.likelihoods"),
-        ({"likelihood_for": "each", "likelihoods": []}, r"fit.likelihood_for needs fit.likelihoods"),
-        ({"kind": "implicit"}, r"fit.likelihoods is of explicit reward models"),
-        ({"kind": "implicit", "likelihoods": [], "ranking": 0.5}, r"fit.ranking is of explicit reward models"),
-    ],
-)
-def test_settings_of_another_kind_are_refused(make_workspace, section, words):
-    with pytest.raises(UsageError, match=words):
-        check_config(make_workspace(fit=section).config)
-
-
-@pytest.mark.parametrize("label_section", [{"variant": "visits"}, {"expert_share": 0.5}])
-def test_ends_that_are_no_outcomes_are_refused(make_workspace, label_section):
-    section = {"kind": "implicit", "likelihoods": []}
-    check_config(make_workspace(fit=section).config)
-    with pytest.raises(UsageError, match="targets: ends needs outcomes"):
-        check_config(make_workspace(fit=section, label=label_section).config)
-    check_config(make_workspace(fit={**section, "targets": "all"}, label=label_section).config)
-
-
-def test_a_language_loss_without_contrasts_is_refused(make_workspace):
-    with pytest.raises(UsageError, match=r"fit.language needs fit.contrast_share"):
-        check_config(make_workspace(fit={"language": 0.5}).config)
-
-
-def test_a_share_without_contrasts_is_refused(make_workspace):
-    with pytest.raises(UsageError, match=r"contrast_share needs label.contrasts and fit.max_minutes"):
-        check_config(make_workspace(fit={"contrast_share": 0.5}).config)
-    check_config(make_workspace(**CONTRASTED).config)
-
-
-def test_contrasts_of_an_environment_without_snapshots_are_refused(make_workspace, monkeypatch):
-    traits = FakeLadder().traits._replace(snapshots=False)
-    monkeypatch.setattr(FakeLadder, "traits", property(lambda self: traits))
-    with pytest.raises(UsageError, match="ladder has no expert or no exact snapshots"):
-        check_config(make_workspace(**CONTRASTED).config)

@@ -103,7 +103,9 @@ SETTINGS: list[tuple[tuple[str, ...], str]] = [
     (("fit.beta=0.5",), "fit.beta: 0.5 has no meaning without fit.kind: implicit"),
     (("fit.targets=all",), "fit.targets: all has no meaning without fit.kind: implicit"),
     (("fit.kind=implicit",), "fit.likelihoods: [0.3] is of explicit reward models"),
+    (("fit.kind=implicit", "fit.likelihoods=[]", "fit.ranking=0.5"), "fit.ranking: 0.5 is of explicit reward models"),
     (("fit.kind=implicit", "fit.likelihoods=[]", "label.variant=visits"), "fit.targets: ends needs outcomes"),
+    (("fit.kind=implicit", "fit.likelihoods=[]", "label.expert_share=0.5"), "fit.targets: ends needs outcomes"),
     (("fit.require_better_than_chance=true", "explore.dev_samples=0"), "needs dev states"),
     (("evaluate.methods=[]",), "evaluate.methods: [] evaluates nothing"),
     (("evaluate.methods=[greedy, greedy]",), "evaluate.methods: greedy is there 2 times"),
@@ -158,6 +160,26 @@ def test_a_mistake_is_one_line_before_any_work(run: Run, tmp_path: Path, sets: t
     assert expected in err
     assert len(err.splitlines()) == 1 and err.startswith("agentrm-train: ")
     assert run(TINY, *sets, dry=True) == (code, out, err)
+    assert {path.name for path in tmp_path.iterdir()} == {"c.yaml"}
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        (),
+        ("fit.kind=implicit", "fit.likelihoods=[]"),
+        ("fit.kind=implicit", "fit.likelihoods=[]", "fit.targets=all", "label.variant=visits", "label.min_visits=6"),
+        ("fit.kind=implicit", "fit.likelihoods=[]", "fit.targets=all", "label.expert_share=0.5"),
+        ("label.contrasts=60", "label.contrast_tokens=24", "fit.contrast_share=0.5", "fit.max_minutes=5"),
+        ("fit.likelihood_by=backbone", "fit.likelihood_for=each", "fit.require_better_than_chance=true"),
+        ("evaluate.methods=[greedy]", "evaluate.sibling_states=0", "evaluate.sibling_samples=1",
+         "explore.dev_sibling_states=0"),
+        ("sft.max_tokens=0", "sft.max_epochs=1", "explore.trees=0", "explore.max_minutes=1"),
+        ("environments.0.levels=[low]", "environments.0.test_levels=[high, low]"),
+    ],
+)  # fmt: skip
+def test_what_fits_together_is_no_mistake(run: Run, tmp_path: Path, sets: tuple[str, ...]) -> None:
+    assert run(TINY, *sets, dry=True)[::2] == (0, "")
     assert {path.name for path in tmp_path.iterdir()} == {"c.yaml"}
 
 
