@@ -111,7 +111,7 @@ def test_waves_change_nothing(gguf_file: Path) -> None:
     wide, narrow = make(gguf_file), make(gguf_file, sequences=4)
     for left, right in zip(wide.propose(requests), narrow.propose(requests), strict=True):
         assert same(left, right)
-    cramped = make(gguf_file, cache_bytes=256 * wide._backend._model.cell_bytes * 2)
+    cramped = make(gguf_file, cache_bytes=256 * wide._backend._context.model.cell_bytes * 2)
     assert cramped.traits.context_length == 256
     for left, right in zip(wide.propose(requests), cramped.propose(requests), strict=True):
         assert same(left, right)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from agentrm_models.llama_cpp.native import NativeContext, NativeModel
+from agentrm_models.llama_cpp.native import NativeContext
 from agentrm_models.llama_cpp.sequences import RowsHook, SequencePool, distinct_tokens
 from agentrm_models.usage import Progress, ProgressHook
 
@@ -19,23 +19,14 @@ class LlamaBackend:
     """Logits for token sequences, each token computed once while it is in the pool.
 
     Args:
-        model: Nobody else uses it from here on; it is closed with this.
-        cells: Tokens of all sequences together.
-        sequences: How many sequences can exist at once.
-        threads: CPU threads; 0 takes half of the machine's.
-        exact: 32-bit cache without flash attention, to compare with another library.
-
-    Raises:
-        MemoryExhaustedError: No memory for the cells.
+        context: Where the cells are; nobody else uses it.
+        sequences: How many sequences the context has.
     """
 
-    def __init__(
-        self, model: NativeModel, *, cells: int, sequences: int, threads: int = 0, exact: bool = False
-    ) -> None:
-        self._model = model
-        self._context = NativeContext(model, cells=cells, sequences=sequences, threads=threads, exact=exact)
+    def __init__(self, context: NativeContext, sequences: int) -> None:
+        self._context = context
         self._sequences = sequences
-        self._pool = SequencePool(self._context, sequences)
+        self._pool = SequencePool(context, sequences)
         self._reading: RowsHook = lambda done, total: None
 
     def begin_call(self, progress: ProgressHook) -> None:
@@ -50,7 +41,7 @@ class LlamaBackend:
     def close(self) -> None:
         """Free cells and weights."""
         self._context.close()
-        self._model.close()
+        self._context.model.close()
 
     @property
     def computed(self) -> int:

@@ -189,6 +189,7 @@ class NativeContext:
     def __init__(
         self, model: NativeModel, *, cells: int, sequences: int = 1, threads: int = 0, exact: bool = False
     ) -> None:
+        self.model = model
         self._library = library = load_library()
         settings = library.llama_context_default_params()
         settings.n_ctx, settings.n_batch, settings.n_ubatch = cells, BATCH_ROWS, BATCH_ROWS

@@ -22,7 +22,7 @@ from agentrm_models.typed_path import typed_path
 from agentrm_models.weight_files import check_gguf, file_digest
 
 if TYPE_CHECKING:
-    from agentrm_models.llama_cpp.native import NativeModel
+    from agentrm_models.llama_cpp.native import NativeContext, NativeModel
     from agentrm_models.policies.language_model import LanguageModelPolicy
 
 LONGEST_CONTEXT = 8_192
@@ -116,17 +116,17 @@ def gguf_policy(
     from agentrm_models.llama_cpp.backend import LlamaBackend
     from agentrm_models.llama_cpp.gguf_export import PROMPT_KEY
     from agentrm_models.llama_cpp.gguf_tokenizer import GGUFTokenizer
-    from agentrm_models.llama_cpp.native import NativeModel
+    from agentrm_models.llama_cpp.native import NativeContext, NativeModel
     from agentrm_models.policies.language_model import LanguageModelPolicy
 
     model = NativeModel(file, device=options.device)
     _check_probe(model)
     encoder = ChatEncoder(GGUFTokenizer(model), tuple(sorted(model.stop_tokens())))
     room = _room(model, options.cache_bytes, exact)
-    backend = LlamaBackend(model, cells=room.cells, sequences=sequences, threads=options.threads, exact=exact)
+    context = NativeContext(model, cells=room.cells, sequences=sequences, threads=options.threads, exact=exact)
     style = prompt or ("short" if model.metadata(PROMPT_KEY) == "short" else "full")
     return LanguageModelPolicy(
-        backend,
+        LlamaBackend(context, sequences),
         encoder,
         PolicyTraits(name or file.name, file_digest(file), style, context_length=room.window),
         notice=room.notice,

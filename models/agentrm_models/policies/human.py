@@ -13,7 +13,7 @@ from agentrm_models.usage import ProgressHook, Usage, ignore_progress
 
 @dataclass(frozen=True)
 class HumanSpec(ModelSpec[Policy]):
-    """`human`."""
+    """The spec `human`."""
 
     syntax = words = ("human",)
 

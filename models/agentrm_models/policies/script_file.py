@@ -20,7 +20,7 @@ from agentrm_models.usage import Progress, ProgressHook, Usage, ignore_progress
 
 @dataclass(frozen=True)
 class ScriptFileSpec(ModelSpec[Policy]):
-    """`scripted:FILE`."""
+    """The spec `scripted:FILE`."""
 
     syntax = ("scripted:FILE",)
 

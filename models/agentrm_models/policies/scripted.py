@@ -46,7 +46,7 @@ def reply_distribution(request: ProposeRequest) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class ScriptedSpec(ModelSpec[Policy]):
-    """`scripted`."""
+    """The spec `scripted`."""
 
     syntax = words = ("scripted",)
 

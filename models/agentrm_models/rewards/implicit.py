@@ -39,7 +39,7 @@ STEPS_REMEMBERED = 100_000
 
 @dataclass(frozen=True)
 class ImplicitSpec(ModelSpec[RewardModel]):
-    """`implicit:POLICY,REFERENCE[,AGGREGATE]`."""
+    """The spec `implicit:POLICY,REFERENCE[,AGGREGATE]`."""
 
     syntax = ("implicit:POLICY,REFERENCE[,AGGREGATE]",)
 

@@ -66,7 +66,7 @@ _Ranker: TypeAlias = Generator[list[_Heat], list[_Ranking] | None, _Ranking]
 
 @dataclass(frozen=True)
 class JudgeSpec(ModelSpec[RewardModel]):
-    """`judge:POLICY`."""
+    """The spec `judge:POLICY`."""
 
     syntax = ("judge:POLICY",)
 

@@ -22,7 +22,7 @@ from agentrm_models.usage import Progress, ProgressHook, Usage, ignore_progress
 
 @dataclass(frozen=True)
 class RandomSpec(ModelSpec[RewardModel]):
-    """`random`, with a seed if need be, or `scripted`."""
+    """The spec `random`, with a seed if need be, or `scripted`."""
 
     syntax = ("random[:SEED]", "scripted")
     words = ("random", "scripted")
