@@ -70,15 +70,15 @@ def test_attention_that_packed_trees_cannot_give_is_refused_by_name(kind, config
         packed_difference(architecture_of(make(config, kind)))
 
 
-def test_outputs_that_the_head_alone_does_not_give_are_a_difference():
-    config = hf.Gemma2Config(
-        **SHAPE,
-        head_dim=8,
-        layer_types=["full_attention"] * 2,
-        attn_logit_softcapping=None,
-        final_logit_softcapping=1.0,
-    )
-    assert packed_difference(architecture_of(make(config))) > 0.1
+def test_logits_that_the_head_alone_does_not_give_are_a_difference():
+    model = make(hf.GraniteConfig(**SHAPE, logits_scaling=4.0))
+    assert packed_difference(architecture_of(model)) > 0.1
+
+
+def test_capped_logits_are_those_of_the_model():
+    layers = {"layer_types": ["full_attention"] * 2, "attn_logit_softcapping": None, "final_logit_softcapping": 1.0}
+    model = make(hf.Gemma2Config(**SHAPE, head_dim=8, **layers))
+    assert packed_difference(architecture_of(model)) <= PACKED_TOLERANCE
 
 
 def test_attention_that_reads_too_much_is_a_difference(monkeypatch):

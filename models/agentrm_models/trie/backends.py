@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from random import Random
 from typing import TYPE_CHECKING
 
 from agentrm_models.trie.cached import CachedBackend
-from agentrm_models.trie.check import difference, tolerance
+from agentrm_models.trie.check import difference, head_difference, random_text, tolerance
 from agentrm_models.trie.layers import Layers, LibraryLayers, check_config
 from agentrm_models.trie.llama_layers import LlamaLayers
 from agentrm_models.trie.states import Architecture, Decoding, Rows, ScoringBackend, Span, TokenLogs
@@ -42,11 +43,13 @@ def choose_backend(parts: Architecture, cache_bytes: int, use_cache: bool) -> tu
         cache_bytes: Limit of the prefix cache; 0 takes a share of the memory that is free.
         use_cache: False asks for the plain backend.
     """
+    if parts.head is not None and head_difference(parts, random_text(parts, Random(7), 12)) > tolerance(parts):
+        parts = parts._replace(head=None)
     if not use_cache:
         return UncachedBackend(parts), "prefix cache off: not wanted"
     why = ""
     if parts.head is None:
-        why = "only the whole model gives outputs"
+        why = "only the whole model gives its outputs"
     else:
         try:
             check_config(parts)

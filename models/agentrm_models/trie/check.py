@@ -1,9 +1,9 @@
-"""The check on load: a random tree must give the same outputs with and without the prefix cache."""
+"""The checks on load: a head must give the model's own logits, and a random tree the same with and without a cache."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from agentrm_models.trie.cached import CachedBackend
@@ -46,6 +46,30 @@ def difference(parts: Architecture, backend: CachedBackend) -> float:
         pairs += _branches(backend, plain, [left, later[3]], text)
     with torch.inference_mode():
         return max(distance(found, expected) for found, expected in pairs)
+
+
+def random_text(parts: Architecture, draw: random.Random, length: int) -> list[int]:
+    """Ids without padding, before which a classifier would look for the end."""
+    config = parts.model.config.get_text_config()
+    ids = [token for token in range(int(config.vocab_size)) if token != config.pad_token_id]
+    return draw.choices(ids, k=length)
+
+
+def head_difference(parts: Architecture, text: Sequence[int], hidden: Tensor | None = None) -> float:
+    """How far what the head makes of a text's hidden states is from the logits that the model gives itself.
+
+    Args:
+        hidden: These states (tokens, width), where they were computed otherwise.
+    """
+    import torch
+
+    assert parts.head is not None
+    with torch.inference_mode():
+        ids = torch.tensor([text], device=parts.model.device)
+        logits = parts.model(input_ids=ids, use_cache=False).logits[0]
+        if hidden is None:
+            hidden = parts.backbone(input_ids=ids, use_cache=False).last_hidden_state[0]
+        return distance(parts.head(hidden if logits.ndim == 2 else hidden[-1]), logits)
 
 
 def tolerance(parts: Architecture) -> float:

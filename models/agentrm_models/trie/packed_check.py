@@ -7,7 +7,7 @@ import random
 import torch
 from torch import Tensor
 
-from agentrm_models.trie.check import distance
+from agentrm_models.trie.check import distance, head_difference, random_text
 from agentrm_models.trie.layers import LibraryLayers, check_config
 from agentrm_models.trie.packed_attention import PackedPass, SequencesPass
 from agentrm_models.trie.packing import PackedTokens, pack_sequences
@@ -50,24 +50,18 @@ def packed_difference(parts: Architecture) -> float:
 
 def _difference(parts: Architecture, text: list[int], hidden: Tensor) -> float:
     """How far packed hidden states (tokens, width) and their outputs are from those of the text alone."""
-    assert parts.head is not None
     ids = torch.tensor([text], device=parts.model.device)
     alone = parts.backbone(input_ids=ids, use_cache=False).last_hidden_state[0]
-    logits = parts.model(input_ids=ids, use_cache=False).logits[0]
-    outputs = parts.head(hidden) if logits.ndim == 2 else parts.head(hidden[-1])
-    return max(distance(hidden, alone), distance(outputs, logits))
+    return max(distance(hidden, alone), head_difference(parts, text, hidden))
 
 
 def _random_texts(parts: Architecture) -> list[list[int]]:
     """A trunk of more than one block of queries, branches of it and of each other, and a text by itself."""
-    config = parts.model.config.get_text_config()
-    vocabulary, padding = int(config.vocab_size), config.pad_token_id
     unit = min(BLOCK // 2, max(1, (parts.context_length or 8 * BLOCK) // 8))
     draw = random.Random(7)
 
     def text(length: int) -> list[int]:
-        """Without padding, behind which a classifier would not look for the end."""
-        return [token for token in draw.choices(range(vocabulary), k=2 * length) if token != padding][:length]
+        return random_text(parts, draw, length)
 
     trunk = text(3 * unit)
     left, right = trunk + text(2 * unit), trunk[: 2 * unit] + text(unit + 1)

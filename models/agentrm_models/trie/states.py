@@ -32,7 +32,7 @@ class Architecture(NamedTuple):
         head: Hidden states (rows, width) to outputs (rows, vocabulary) or (rows, 1); None where only the whole model
             knows how (encoders with a pooler).
         context_length: Tokens the model can read; 0 where there is no limit.
-        vocabulary: Hidden states (rows, width) to outputs (rows, vocabulary); None where the model has no such head.
+        vocabulary: Hidden states (rows, width) to logits (rows, vocabulary); None where the model has no such head.
     """
 
     model: Any
@@ -89,24 +89,22 @@ def architecture_of(model: Any) -> Architecture:
     config = model.config.get_text_config() if hasattr(model.config, "get_text_config") else model.config
     length = next((int(n) for name in _LENGTHS if (n := getattr(config, name, None))), 0)
     backbone = getattr(model, model.base_model_prefix, None)
-    head = getattr(model, "score", None) or model.get_output_embeddings()
-    return Architecture(
-        model, backbone, head if backbone is not None else None, length, _vocabulary_head(model, config)
-    )
+    vocabulary = _vocabulary_head(model, config)
+    head = getattr(model, "score", None) or (vocabulary if model.get_output_embeddings() is not None else None)
+    return Architecture(model, backbone, head if backbone is not None else None, length, vocabulary)
 
 
 def _vocabulary_head(model: Any, config: Any) -> Callable[[Tensor], Tensor] | None:
     """The language-model head; a sequence classifier has one where the embedding of its tokens is that head too."""
-    if (head := model.get_output_embeddings()) is not None:
-        found: Callable[[Tensor], Tensor] = head
-        return found
-    if not getattr(config, "tie_word_embeddings", False):
+    head, cap = model.get_output_embeddings(), getattr(config, "final_logit_softcapping", None)
+    if head is None and not getattr(config, "tie_word_embeddings", False):
         return None
 
     def logits(hidden: Tensor) -> Tensor:
         import torch
 
-        return torch.nn.functional.linear(hidden, model.get_input_embeddings().weight)
+        found = head(hidden) if head else torch.nn.functional.linear(hidden, model.get_input_embeddings().weight)
+        return cap * torch.tanh(found / cap) if cap else found
 
     return logits
 

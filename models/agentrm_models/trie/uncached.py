@@ -41,7 +41,7 @@ class UncachedBackend:
 
     def logs(self, sequences: Sequence[Sequence[int]], spans: Sequence[Span]) -> list[TokenLogs]:
         """How likely the tokens of one span of each sequence are; everything is computed for it once more."""
-        head = self._parts.vocabulary
+        head = self._parts.vocabulary if self._parts.head is not None else _as_they_are
         assert head is not None
 
         def read(output: Tensor, hidden: Tensor | None, ids: Tensor, index: int) -> TokenLogs:
@@ -61,8 +61,9 @@ class UncachedBackend:
         """Compute all sequences, and take from each what is wanted of it.
 
         Args:
-            take: Given a sequence's output (outputs,), its hidden states (tokens, width) or None where only the whole
-                model gives outputs, its ids (tokens,) and its number; padding lies behind.
+            take: Given a sequence's output (outputs,), its hidden states (tokens, width), its ids (tokens,) and its
+                number; padding lies behind. Where only the whole model gives outputs, the logits (tokens, vocabulary)
+                stand for the hidden states, and None where these are not of a language model.
         """
         order = sorted(range(len(sequences)), key=lambda index: (len(sequences[index]), index))
         found: dict[int, Taken] = {}
@@ -98,11 +99,16 @@ class UncachedBackend:
         with torch.inference_mode():
             if self._parts.head is None:
                 outputs: Tensor = self._parts.model(input_ids=ids, attention_mask=mask).logits
+                hidden = outputs if outputs.ndim == 3 else None
             else:
                 hidden = self._parts.backbone(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
                 outputs = self._parts.head(hidden[at, last])
         self.computed += ids.numel()
         return outputs[at, last] if outputs.ndim == 3 else outputs, hidden, ids
+
+
+def _as_they_are(logits: Tensor) -> Tensor:
+    return logits
 
 
 class UncachedDecoding:

@@ -13,7 +13,6 @@ from agentrm_models.errors import DataError
 from agentrm_trainer.data.labelled_trees import read_labelled_trees
 from agentrm_trainer.data.packed_trees import PackedTrees, batches, join_trees
 from agentrm_trainer.data.tokenizer import load_tokenizer
-from agentrm_trainer.fitting.backbone import load_reward_model
 from agentrm_trainer.fitting.dev_states import DevStates
 from agentrm_trainer.fitting.optimisation import Budget, Trainer, load_checkpoint, save_checkpoint
 from agentrm_trainer.fitting.processes import Processes
@@ -228,15 +227,3 @@ class _Source:
 
 def _shown(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:g}"
-
-
-def load_fitted(workspace: Workspace) -> Any:
-    """The reward model that the stage chose.
-
-    Raises:
-        DataError: It has not been fitted.
-    """
-    folder = workspace.folder("fit") / "reward"
-    if not folder.exists():
-        raise DataError(f"{folder} does not exist", "Run the fit stage first.")
-    return load_reward_model(str(folder))
