@@ -65,17 +65,18 @@ class Stop(msgspec.Struct, frozen=True, tag="stop"):
 
 
 Command: TypeAlias = Pause | Resume | Step | Override | Rewind | Unprune | Fork | Stop
-Phase: TypeAlias = Literal["starting", "loading", "running", "paused", "waiting", "finished", "failed"]
+Phase: TypeAlias = Literal["starting", "loading", "running", "paused", "waiting", "ended", "finished", "failed"]
 
 
 class Status(msgspec.Struct, frozen=True):
     """What the engine is doing now.
 
     Attributes:
-        phase: `waiting` means a person has to answer (policy `human`).
-        what: Words for the budget line, for example `loading policy bundled:small` or `generating`.
+        phase: `waiting` means a person has to answer (policy `human`); `ended` that the episode has ended and the
+            engine waits, so that one can still go back.
+        what: Words for the budget line only, for example `policy bundled:small` or `generating`.
         done, total: Progress inside a model call (tokens); total 0 if unknown.
-        since: `time.time()` when this phase or call began, in seconds.
+        since: `time.time()` when this phase or request began, in seconds.
         episode: The episode that is being driven.
         request: The kind of the request that comes next or is in flight, for example `propose`.
         nodes: The nodes of that request.

@@ -92,7 +92,7 @@ class EngineControl:
     def progress(self, progress: Progress) -> None:
         """Between two tokens: show how far the call is, pause in it, or give it up for a person's directive."""
         status = self._status
-        since = status.since if status.what == progress.what else self._clock()
+        since = status.since if status.phase == "running" else self._clock()
         running = Status(
             "running", progress.what, progress.done, progress.total, since, status.episode, status.request, status.nodes
         )
@@ -113,7 +113,7 @@ class EngineControl:
         self._in_flight = None
         if stepped or self._wait_at_end:
             self._pause()
-        return self._obey(lambda: Status("paused", "episode finished", since=self._clock(), episode=episode))
+        return self._obey(lambda: Status("ended", since=self._clock(), episode=episode))
 
     def _obey(self, describe_pause: Callable[[], Status]) -> Directive | None:
         """Carry out queued commands; return at the first directive, or when there is nothing left to wait for."""

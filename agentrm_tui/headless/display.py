@@ -22,6 +22,8 @@ _SHOWN = 8
 _TREES_KEPT = 64
 """Ended episodes that a display can still name actions of."""
 _WIDTH = 100
+_NAME = 200
+"""Characters of a name at most."""
 
 
 class Display(Protocol):
@@ -70,8 +72,7 @@ class PlainDisplay:
     def show(self, event: ev.AnyEvent) -> None:
         """Write what the event means, in one or a few lines."""
         apply(self._state, event)
-        episode = self._state.episodes.get(event.episode)
-        for line in run_lines(event) if episode is None else episode_lines(event, episode):
+        for line in _lines(event, self._state):
             self._write(line)
 
     def close(self) -> None:
@@ -79,7 +80,7 @@ class PlainDisplay:
 
 
 class ProgressDisplay:
-    """A bar on the terminal while the run goes on; then how each episode ended, and the result."""
+    """A bar on the terminal while the run goes on, notices above it; then how each episode ended, and the result."""
 
     def __init__(self, write: Write) -> None:
         from rich.console import Console
@@ -101,18 +102,20 @@ class ProgressDisplay:
         self._task = self._bar.add_task("episodes", total=None, now="")
 
     def show(self, event: ev.AnyEvent) -> None:
-        """Move the bar; the run's first line comes before it, all others are kept until it is gone."""
+        """Move the bar; the run's first line and notices come above it, all others are kept until it is gone."""
         apply(self._state, event)
         match event:
             case ev.RunStarted():
                 for line in run_lines(event):
                     self._write(line)
                 self._bar.start()
+            case ev.ModelLoading() if event.notice:
+                for line in run_lines(event):
+                    self._write(line)
             case ev.RunFinished():
                 self._result = run_lines(event)
             case ev.Fault() | ev.EpisodeFinished():
-                episode = self._state.episodes.get(event.episode)
-                self._ends += run_lines(event) if episode is None else episode_lines(event, episode)
+                self._ends += _lines(event, self._state)
             case _:
                 pass
         done = sum(episode.status != "running" for episode in self._state.episodes.values())
@@ -140,18 +143,24 @@ def make_display(name: DisplayName, write: Write, terminal: bool) -> Display:
             return PlainDisplay(write)
 
 
+def _lines(event: ev.AnyEvent, state: RunState) -> list[str]:
+    episode = state.episodes.get(event.episode)
+    return run_lines(event) if episode is None else episode_lines(event, episode)
+
+
 def run_lines(event: ev.AnyEvent) -> list[str]:
     """What an event of the run itself says."""
     match event:
         case ev.RunStarted():
             plan = event.plan
-            models = f"policy {plan.policy}" + (f", reward {plan.reward}" if plan.reward else "")
+            reward = f", reward {one_line(plan.reward, _NAME)}" if plan.reward else ""
+            models = f"policy {one_line(plan.policy, _NAME)}{reward}"
             count = f"{len(plan.tasks)} task{'s' * (len(plan.tasks) != 1)}"
-            words = f"{count}, {models}, {plan.search.words}, seed {plan.seed}"
-            return [one_line(f"{plan.environment} ({event.origin}): {words}")]
-        case ev.ModelLoading() if event.milliseconds:
+            place = f"{one_line(plan.environment, _NAME)} ({one_line(event.origin, _NAME)})"
+            return [f"{place}: {count}, {models}, {plan.search.words}, seed {plan.seed}"]
+        case ev.ModelLoading():
             notice = f"; {one_line(event.notice)}" if event.notice else ""
-            return [f"loaded {event.what} {event.name} in {event.milliseconds / 1000:.1f} s{notice}"]
+            return [f"loaded {event.what} {one_line(event.name, _NAME)} in {event.milliseconds / 1000:.1f} s{notice}"]
         case ev.Fault():
             return [f"fault: {one_line(event.message)}{' ' + one_line(event.remedy) if event.remedy else ''}"]
         case ev.RunFinished():
@@ -177,7 +186,7 @@ def _result(event: ev.RunFinished) -> list[str]:
 
 def episode_lines(event: ev.AnyEvent, episode: EpisodeState) -> list[str]:
     """What an event of an episode says; `episode` already holds it."""
-    lead = f"[{event.episode}] "
+    lead = f"[{one_line(event.episode, _NAME)}] "
     tree = episode.tree
 
     def names(nodes: list[str]) -> str:
@@ -189,9 +198,11 @@ def episode_lines(event: ev.AnyEvent, episode: EpisodeState) -> list[str]:
 
     match event:
         case ev.EpisodeStarted():
-            fork = f" (fork of {event.parent} after event {event.parent_event})" if event.parent else ""
+            fork = (
+                f" (fork of {one_line(event.parent, _NAME)} after event {event.parent_event})" if event.parent else ""
+            )
             return [
-                f"{lead}{event.task}{fork}: {one_line(event.goal, _WIDTH)}",
+                f"{lead}{one_line(event.task, _NAME)}{fork}: {one_line(event.goal, _WIDTH)}",
                 f"{lead}{one_line(event.observation, _WIDTH)}",
             ]
         case ev.Proposed():

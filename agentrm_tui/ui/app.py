@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on, work
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
 from agentrm_models.errors import AgentRMError
+from agentrm_models.terminal_text import clean, one_line, strip_controls
 from agentrm_tui.runs.events import AnyEvent
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.store import RunReader, runs_folder
 from agentrm_tui.settings import launcher_memory
 from agentrm_tui.ui import catalog
+from agentrm_tui.ui.drawn_text import SafeText
 from agentrm_tui.ui.screens.launcher import Launcher
 from agentrm_tui.ui.session import EngineWanted, Left, Link, Session, Surroundings, end_engine
 
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 DEFAULT_THEME = "tokyo-night"
 PLAIN_THEME = "ansi-dark"
 """For terminals of 16 colours: the terminal's own."""
+NOTICE_CHARACTERS = 600
+"""Characters of a notice at most: it lies over the run."""
 
 
 def _action_commands() -> type[ActionCommands]:
@@ -78,6 +84,7 @@ class AgentRMApp(App[int]):
         self.surroundings = surroundings
         self._first_plan, self._first_replay, self._first_attach, self._first_paused = plan, replay, attach, paused
         self._ticking = tick
+        self._safe_text = SafeText()
         self._painted = painted
         self._links: dict[Link, Session | None] = {}
         few_colours = in_terminal and self.console.color_system in ("standard", "windows", None)
@@ -92,6 +99,37 @@ class AgentRMApp(App[int]):
         """The launcher is the first screen where nothing was asked for: no empty one is styled and painted before."""
         asked = (self._first_plan, self._first_replay, self._first_attach)
         return super().get_default_screen() if any(asked) else Launcher(self.surroundings)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """All that is drawn goes through the screen's way out for text."""
+        return [*super().get_line_filters(), self._safe_text]
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:
+        """Show a notice of at most some lines; unlike in other apps it is no markup unless it says so."""
+        super().notify(
+            clean(message, NOTICE_CHARACTERS), title=one_line(title), severity=severity, timeout=timeout, markup=markup
+        )
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copy a whole text without what a terminal would obey when it is pasted."""
+        super().copy_to_clipboard(strip_controls(text))
+
+    def action_help(self) -> None:
+        """List the keys of a screen that has no help of its own."""
+        from agentrm_tui.ui.actions import actions_behind
+        from agentrm_tui.ui.screens.help import HelpScreen
+
+        keys = actions_behind(self.screen.BINDINGS)
+        if keys is not None:
+            self.push_screen(HelpScreen(keys, getattr(self.screen, "facts", None)))
 
     def on_mount(self) -> None:
         """Open what was asked for."""

@@ -9,8 +9,7 @@ from typing import NamedTuple
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.types import IgnoreReturnCallbackType
 
-from agentrm_tui.ui.actions import applicable
-from agentrm_tui.ui.screens.episode import EpisodeScreen
+from agentrm_tui.ui.actions import actions_behind, applicable
 
 
 class Offered(NamedTuple):
@@ -22,12 +21,13 @@ class Offered(NamedTuple):
 
 
 class ActionCommands(Provider):
-    """Commands of the episode screen, and themes everywhere."""
+    """What applies now on the screen behind the palette, and themes everywhere."""
 
     def _offered(self) -> Iterator[Offered]:
         screen = self.screen
-        if isinstance(screen, EpisodeScreen):
-            for action in applicable(screen.facts):
+        keys = actions_behind(screen.BINDINGS)
+        if keys is not None:
+            for action in applicable(keys, getattr(screen, "facts", None)):
                 name = f"{action.description.rstrip('.')}  ({action.key_label})"
                 yield Offered(name, action.group, partial(screen.run_action, action.id))
         yield Offered("Change the theme", "Colours of the whole program", self.app.search_themes)

@@ -15,8 +15,6 @@ from agentrm_tui.search.tree import NodeId
 from agentrm_tui.ui.catalog import Offer
 from agentrm_tui.ui.feed import Feed, Reader, Snapshot
 
-AT_END = "episode finished"
-"""What an engine's status says while it waits after the last step."""
 PATIENCE = 2.0
 """Seconds that an engine has for its last words."""
 
@@ -114,7 +112,7 @@ class Facts(NamedTuple):
 
 def waits_at_end(status: Status | None) -> bool:
     """Whether the engine waits after the last step of an episode."""
-    return status is not None and status.phase == "paused" and not status.request and status.what == AT_END
+    return status is not None and status.phase == "ended"
 
 
 def end_engine(link: Link, over: bool) -> None:
@@ -200,7 +198,7 @@ class Session:
             live=self.live,
             dead=self.dead,
             replay=self.replay,
-            paused=self.phase(snapshot.status) in ("paused", "waiting"),
+            paused=self.phase(snapshot.status) in ("paused", "waiting", "ended"),
             finished=state.finished is not None,
             ended=waits_at_end(snapshot.status) and self.live,
             over=self.over,

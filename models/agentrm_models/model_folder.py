@@ -48,7 +48,9 @@ class ModelFolder:
             return cls(role, f"bundled {role_name(role)}, {size}, no download", check_folder(model.folder, role))
         if hub := HubName.parse(text):
             if hub.file:
-                only = "only a .gguf file can be named" if role == "policy" else "a reward model is the whole repository"
+                only = (
+                    "only a .gguf file can be named" if role == "policy" else "a reward model is the whole repository"
+                )
                 raise UsageError(f"{text.whole[:80]!r}: {only}", "Write hf:ORG/REPO.")
             return cls(role, f"{role_name(role)} {hub.repository} from the Hugging Face hub", hub=hub)
         path = typed_path(text.whole)

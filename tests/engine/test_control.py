@@ -204,11 +204,12 @@ def test_stop_ends_a_call_a_wait_and_the_loading() -> None:
 
 
 def test_a_paused_engine_waits_at_the_end_so_that_one_can_go_back() -> None:
-    person = FakePerson(when("paused", Step(), Rewind(1)))
+    answers: dict[str, list[Command]] = {"paused": [Step()], "ended": [Rewind(1)]}
+    person = FakePerson(lambda status: answers.pop(status.phase, []))
     control = controlled(person, paused=True)
     assert control.before_request(pending(Choose("0.0", final=True))) is None
     assert control.after_episode("0") == RewindTo(1)
-    assert person.seen[-1] == Status("paused", "episode finished", since=7.0, episode="0")
+    assert person.seen[-1] == Status("ended", since=7.0, episode="0")
     running = controlled(FakePerson())
     running.before_request(pending())
     assert running.after_episode("0") is None

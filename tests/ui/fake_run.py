@@ -85,12 +85,10 @@ class FakeRun:
         self.events.append(msgspec.structs.replace(event, at=round(self.clock, 3)))
         return len(self.events) - 1
 
-    def load(self, milliseconds: float = 640.0) -> FakeRun:
-        """Models are loaded (or, with 0, being loaded)."""
-        for what in ("policy", "reward"):
-            self.add(ev.ModelLoading(what=what, name="bundled:small"))  # type: ignore[arg-type]
-            if milliseconds:
-                self.add(ev.ModelLoading(what=what, name="bundled:small", milliseconds=milliseconds))  # type: ignore[arg-type]
+    def load(self, notice: str = "") -> FakeRun:
+        """Models were loaded; the policy's loader has something to say."""
+        self.add(ev.ModelLoading(what="policy", name="bundled:small", milliseconds=640, notice=notice), 0.4)
+        self.add(ev.ModelLoading(what="reward", name="bundled:small", milliseconds=640), 0.4)
         return self
 
     def start_episode(self, number: int = 0, goal: str = "Reach the goal at position 6, 3.") -> FakeRun:

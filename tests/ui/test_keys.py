@@ -13,7 +13,6 @@ from textual.widgets import Input, Select
 from agentrm_tui.engine.commands import Command, Fork, Override, Pause, Resume, Rewind, Status, Step, Stop, Unprune
 from agentrm_tui.runs.events import AnyEvent, Fault, Rewound
 from agentrm_tui.search.beam import Beam
-from agentrm_tui.ui.actions import ACTIONS
 from agentrm_tui.ui.app import AgentRMApp
 from agentrm_tui.ui.screens.address import AddressScreen
 from agentrm_tui.ui.screens.confirm import ConfirmScreen
@@ -55,7 +54,7 @@ async def opened(pilot: Pilot) -> EpisodeScreen:
         (PAUSED, "space", [Resume()]),
         (RUNNING, "n", [Step("request")]),
         (PAUSED, "N", [Step("environment")]),
-        (RUNNING, "f", [Fork(to=25, episode="e0")]),
+        (RUNNING, "f", [Fork(to=23, episode="e0")]),
     ],
 )
 async def test_keys_that_send_one_command(status: Status, key: str, sent: list[Command]) -> None:
@@ -63,7 +62,7 @@ async def test_keys_that_send_one_command(status: Status, key: str, sent: list[C
     app = live_app(link)
     async with app.run_test(size=(120, 40)) as pilot:
         screen = await opened(pilot)
-        assert len(screen.session.feed.events) == 26
+        assert len(screen.session.feed.events) == 24
         await pilot.press(key)
         assert link.sent == sent
 
@@ -162,7 +161,7 @@ async def test_uncut_and_fork_act_on_the_selected_candidate() -> None:
         assert link.sent == [Unprune(cut.node, "e0"), Fork(screen.view.tree[cut.node].created, "e0")]
 
 
-AT_END = Status("paused", "episode finished", since=FakeClock().now - 5, episode="e1")
+AT_END = Status("ended", since=FakeClock().now - 5, episode="e1")
 
 
 def forked_run(ended: bool) -> list[AnyEvent]:
@@ -442,20 +441,6 @@ async def test_a_new_event_moves_the_live_screen_and_not_the_selection() -> None
         assert screen.selected == "0.0"
 
 
-async def test_the_palette_offers_only_what_applies() -> None:
-    from agentrm_tui.ui.palette import ActionCommands
-
-    app = replay_app()
-    async with app.run_test(size=(120, 40)) as pilot:
-        screen = await opened(pilot)
-        names = [item.name for item in ActionCommands(screen)._offered()]
-        assert any("Play the recording" in name for name in names)
-        assert not any("Pause at the next token" in name for name in names)
-        await pilot.press("ctrl+p")
-        await pilot.pause()
-        assert type(app.screen).__name__ == "CommandPalette"
-
-
 async def test_the_launcher_starts_what_is_filled_in(tmp_path: Path) -> None:
     plans = []
 
@@ -519,11 +504,3 @@ async def test_the_launcher_refuses_a_wrong_number(tmp_path: Path) -> None:
         await app.workers.wait_for_complete()
         assert isinstance(app.screen, Launcher)
         assert any("not a whole number" in item.message for item in app._notifications)
-
-
-def test_keys_and_names_are_unique_where_they_could_both_apply() -> None:
-    assert len({action.id for action in ACTIONS}) == len(ACTIONS)
-    pairs = [(action.key, action.group == "Recording") for action in ACTIONS]
-    assert len(set(pairs)) == len(pairs)
-    for action in ACTIONS:
-        assert hasattr(EpisodeScreen, "action_" + action.id.partition("(")[0]), action.id

@@ -16,7 +16,7 @@ import pytest
 from fake_run import finished_run
 
 from agentrm_tui.runs.store import RunWriter
-from agentrm_tui.ui.actions import ACTIONS
+from agentrm_tui.ui.actions import SCREENS
 from agentrm_tui.ui.choices import Choices, save_choices
 
 pytestmark = pytest.mark.terminal
@@ -38,6 +38,8 @@ SEQUENCES = {
     "home": "\x1b[H",
     "end": "\x1b[F",
     "ctrl+p": "\x10",
+    "ctrl+s": "\x13",
+    "f1": "\x1bOP",
     "comma": ",",
     "full_stop": ".",
     "left_square_bracket": "[",
@@ -61,7 +63,7 @@ class FakeTerminal:
             "AGENTRM_RUNS": str(folder / "runs"),
             "AGENTRM_CONFIG": str(folder / "config"),
             "FAKE_SLOW_PIPE": str(folder / "pipe"),
-            "PYTHONPATH": str(PLUGIN),
+            "PYTHONPATH": os.pathsep.join((str(PLUGIN), *filter(None, [os.environ.get("PYTHONPATH")]))),
         }
         for name in ("NO_COLOR", "COLUMNS", "LINES"):  # whoever runs the tests may have set them for its own terminal
             environment.pop(name, None)
@@ -135,7 +137,7 @@ MAZE = ("maze", "--task", "maze-5:7", "--policy", "scripted", "--reward", "rando
 
 def test_every_documented_key_is_pressed_here() -> None:
     pressed = set(re.findall(r"press\(\"(.+?)\"\)", Path(__file__).read_text()))
-    assert {action.key for action in ACTIONS} - pressed == set()
+    assert {action.key for keys in SCREENS.values() for action in keys.actions} - pressed == set()
 
 
 def test_every_key_of_a_recording(terminal: Callable[..., FakeTerminal], run_file: Path) -> None:
@@ -325,7 +327,15 @@ def test_the_launcher_opens_and_starts_a_run(terminal: Callable[..., FakeTermina
     screen = terminal()
     screen.wait("New run")
     screen.wait("Start paused")
-    screen.press("enter")
+    screen.press("f1")
+    screen.wait("Start the run that is filled in")
+    screen.press("escape")
+    screen.wait("New run")
+    screen.press("down")
+    screen.wait("n steps, space goes on")
+    screen.press("up")
+    screen.wait("ctrl+s starts from any field")
+    screen.press("ctrl+s")
     screen.wait("Candidates")
     screen.wait("episode ended")
     screen.press("q")

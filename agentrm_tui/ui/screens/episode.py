@@ -10,6 +10,7 @@ from agentrm_tui.engine.commands import Fork, Override, Pause, Resume, Rewind, S
 from agentrm_tui.runs.events import Fault, Rewound
 from agentrm_tui.search.tree import Node, NodeId
 from agentrm_tui.ui.actions import bindings
+from agentrm_tui.ui.keys.episode import EPISODE
 from agentrm_tui.ui.screens.confirm import ConfirmScreen
 from agentrm_tui.ui.screens.episode_panes import EpisodePanes
 from agentrm_tui.ui.screens.help import HelpScreen
@@ -36,7 +37,7 @@ class EpisodeScreen(EpisodePanes):
     Messages tell the app what only it can do: leaving, and starting an engine.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings()]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("episode")
     _way_back: _WayBack | None = None
 
     def action_pause(self) -> None:
@@ -193,7 +194,7 @@ class EpisodeScreen(EpisodePanes):
 
     def action_help(self) -> None:
         """Explain the focused pane and list the keys."""
-        self.app.push_screen(HelpScreen(self.current_pane, self.facts))
+        self.app.push_screen(HelpScreen(EPISODE, self.facts, self.current_pane, self.notices))
 
     def action_quit(self) -> None:
         """Leave; ask first while the run goes on."""

@@ -12,16 +12,17 @@ from textual.screen import Screen
 from textual.widgets import Footer
 
 from agentrm_models.errors import DataError
-from agentrm_models.terminal_text import one_line
+from agentrm_models.terminal_text import on_one_line, one_line
 from agentrm_tui.search.tree import NodeId
 from agentrm_tui.terminal_text import duration
 from agentrm_tui.ui.actions import find_action
 from agentrm_tui.ui.feed import POLL_SECONDS, Snapshot
+from agentrm_tui.ui.keys.episode import EPISODE
 from agentrm_tui.ui.screens.layout import wear_layout
 from agentrm_tui.ui.session import Facts, Session
 from agentrm_tui.ui.views import EpisodeView, view_episode
 from agentrm_tui.ui.widgets.bars import PANES, PaneTabs, Scrubber, TitleBar
-from agentrm_tui.ui.widgets.budget import Budget, activity, loading_words
+from agentrm_tui.ui.widgets.budget import Budget, activity
 from agentrm_tui.ui.widgets.candidates import Candidates
 from agentrm_tui.ui.widgets.picture import PicturePane
 from agentrm_tui.ui.widgets.search_tree import SearchTree
@@ -97,7 +98,7 @@ class EpisodePanes(Screen[None]):
         try:
             snapshot = self.session.poll()
         except DataError as error:
-            self.app.exit(error.exit_code, message=str(error))
+            self.app.exit(error.exit_code, message=on_one_line(f"error: {error}"))
             return
         self.snapshot = snapshot
         if snapshot.status is not None:
@@ -116,7 +117,7 @@ class EpisodePanes(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what applies now is bound, shown and offered."""
-        found = find_action(action)
+        found = find_action(EPISODE, action)
         return any(item.applies(self.facts) for item in found) if found else True
 
     def select(self, node: NodeId | None) -> None:
@@ -143,6 +144,15 @@ class EpisodePanes(Screen[None]):
         if self.focused is not None and self.focused.id in PANES:
             return self.focused.id
         return next((name for name in PANES if self.query_one(f"#{name}").has_class("-current")), "candidates")
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was said about the run and the shown episode, the most telling last: it stands in the budget line."""
+        state = self.session.feed.state
+        loaders = [item.notice for item in state.loading.values()]
+        faults = [fault.message for fault in state.faults if not fault.episode]
+        shown = self.view.notices if self.view is not None else ()
+        return tuple(filter(None, (*loaders, self.session.feed.notice, *faults, *shown)))
 
     @on(Candidates.Selected)
     @on(SearchTree.Selected)
@@ -200,8 +210,7 @@ class EpisodePanes(Screen[None]):
     def _show_bars(self, snapshot: Snapshot) -> None:
         state = snapshot.state
         self.query_one(TitleBar).show(state, self.view, self.session.replay)
-        torn = one_line(self.session.feed.notice)
-        notice = one_line(self.view.notices[-1]) if self.view is not None and self.view.notices else torn
+        notice = one_line(self.notices[-1]) if self.notices else ""
         driven = self.waits_for(self.view.id) if self.view is not None and self.session.live else ""
         self.query_one(Budget).show(activity(self.session, snapshot, driven), state.ledger, snapshot.elapsed, notice)
         scrubber = self.query_one(Scrubber)
@@ -214,13 +223,12 @@ class EpisodePanes(Screen[None]):
     def _waiting_words(self, snapshot: Snapshot) -> str:
         """What an empty table says: what is being loaded and for how long, or what comes next."""
         status = snapshot.status
-        loading = loading_words(snapshot.state)
+        loading = one_line(status.what) if status is not None and status.phase == "loading" else ""
         since = status.since if status is not None and status.since else self._opened_at or snapshot.now
         elapsed = duration(snapshot.now - since)
         done = [
             f"✓ {item.what} {one_line(item.name, 60)} loaded in {duration(item.milliseconds / 1000)}"
             for item in snapshot.state.loading.values()
-            if item.milliseconds
         ]
         if self.session.dead:
             return "The engine stopped. What was done is in the file; r starts it again."
@@ -231,7 +239,7 @@ class EpisodePanes(Screen[None]):
         if snapshot.state.run is None and not loading:
             return f"Starting the engine… {elapsed}"
         if loading:
-            return "\n".join([*done, *(f"◌ loading {item}… {elapsed}" for item in loading.split(", "))])
+            return "\n".join([*done, f"◌ loading {loading}… {elapsed}"])
         return "\n".join([*done, "Waiting for the first proposal…"])
 
     def _report_faults(self, snapshot: Snapshot) -> None:

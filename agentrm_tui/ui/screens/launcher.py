@@ -10,7 +10,7 @@ import msgspec
 from rich.cells import cell_len
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
@@ -27,6 +27,7 @@ from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.search_fields import SearchField, fields_of, flags
 from agentrm_tui.search.registry import ALGORITHMS
 from agentrm_tui.terminal_text import fit, number
+from agentrm_tui.ui.actions import bindings
 from agentrm_tui.ui.catalog import Offer
 from agentrm_tui.ui.choices import (
     MIX,
@@ -67,14 +68,7 @@ _HINTS = {
 class Launcher(Screen[None]):
     """A form of one line each, and the recent runs beside (or below) it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "start", "Start"),
-        Binding("tab", "app.focus_next", "Next", show=True),
-        Binding("ctrl+p", "app.command_palette", "Commands"),
-        Binding("escape", "quit", "Quit", key_display="esc"),
-        Binding("down", "app.focus_next", "Next", show=False),
-        Binding("up", "app.focus_previous", "Before", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("launcher")
     AUTO_FOCUS: ClassVar[str | None] = "#start"
 
     class Chosen(Message):

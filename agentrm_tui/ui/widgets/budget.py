@@ -8,11 +8,10 @@ from textual.content import Content
 
 from agentrm_models.terminal_text import one_line
 from agentrm_tui.runs.events import Ledger
-from agentrm_tui.runs.state import RunState
 from agentrm_tui.terminal_text import bar, clip, count, duration, number
 from agentrm_tui.ui.event_words import event_words
 from agentrm_tui.ui.feed import Snapshot
-from agentrm_tui.ui.session import Session, waits_at_end
+from agentrm_tui.ui.session import Session
 from agentrm_tui.ui.widgets.bars import Bar
 
 PHASES: dict[str, tuple[str, str, str]] = {
@@ -73,15 +72,14 @@ def _activity(session: Session, snapshot: Snapshot) -> Activity:
     if phase == "finished":
         finished = snapshot.state.finished
         return Activity(phase, f"mean score {number(finished.score_mean)}" if finished else "")
-    if waits_at_end(status):
+    if phase == "ended":
         if snapshot.state.waiting():
             return Activity("ended", "space goes on with the one that waits · b goes back · e plays another move")
         return Activity("ended", "b goes back · e plays another move · space ends the run")
     if phase == "failed":
         return Activity(phase, "r starts it again · " + one_line(session.link.exit_notice() if session.link else ""))
     if status is None:
-        loading = loading_words(snapshot.state)
-        return Activity("loading" if loading else phase, loading or "the engine" * (phase == "starting"))
+        return Activity(phase, "the engine" if phase == "starting" else "")
     if phase == "waiting":
         return Activity(phase, "e types or picks your move", seconds=snapshot.now - status.since)
     nodes = f" · {len(status.nodes)} nodes" if len(status.nodes) > 1 else ""
@@ -93,19 +91,11 @@ def _activity(session: Session, snapshot: Snapshot) -> Activity:
     return Activity(phase, upcoming if phase == "paused" else what + nodes, status.done, status.total, seconds)
 
 
-def loading_words(state: RunState) -> str:
-    """What is being loaded now, by name."""
-    return ", ".join(
-        f"{item.what} {one_line(item.name, 80)}" for item in state.loading.values() if not item.milliseconds
-    )
-
-
 def _activity_line(activity: Activity, notice: str, width: int) -> Content:
     glyph, name, style = PHASES[activity.phase]
     line = Content.styled(f"{glyph} {name}", f"bold {style}")
-    what = activity.what.removeprefix(name).strip()
-    if what:
-        line += f"  {clip(what, width - line.cell_length - 2)}"
+    if activity.what:
+        line += f"  {clip(activity.what, width - line.cell_length - 2)}"
     if activity.total and width - line.cell_length > 24:
         drawn = bar(activity.done / activity.total, 10)
         line += Content.assemble("  ", (drawn, "$accent on $foreground 12%"), f" {activity.done}/{activity.total}")

@@ -22,7 +22,7 @@ from agentrm_models.typed_path import typed_path
 from agentrm_models.weight_files import check_gguf, file_digest
 
 if TYPE_CHECKING:
-    from agentrm_models.llama_cpp.native import NativeContext, NativeModel
+    from agentrm_models.llama_cpp.native import NativeModel
     from agentrm_models.policies.language_model import LanguageModelPolicy
 
 LONGEST_CONTEXT = 8_192
