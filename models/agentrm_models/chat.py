@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from agentrm_models.chat_template import ChatTemplate, RefusingTemplateError
 from agentrm_models.errors import DataError
 from agentrm_models.messages import Conversation, Message, Role
 
@@ -62,11 +63,17 @@ class ChatEncoder:
     Args:
         tokenizer: A `transformers` tokenizer. Without a chat template `PLAIN_TEMPLATE` is used.
         stop_ids: Further ids that end a turn, such as those of a model's generation configuration.
+
+    Raises:
+        DataError: The chat template is broken or does not come to an end.
     """
 
     def __init__(self, tokenizer: Any, stop_ids: tuple[int, ...] = ()) -> None:
         self.tokenizer = tokenizer
-        self._template = None if getattr(tokenizer, "chat_template", None) else PLAIN_TEMPLATE
+        self._template = ChatTemplate(
+            _source(tokenizer), tokenizer.special_tokens_map, str(tokenizer.name_or_path or "the model")
+        )
+        self._refused_with = ""
         self._special = tuple(token for token in tokenizer.all_special_tokens if token)
         self._root = _Prefix((), "", None)
         self._characters = 0
@@ -178,23 +185,19 @@ class ChatEncoder:
 
     def _render(self, messages: Conversation, add_generation_prompt: bool) -> str:
         rows = [{"role": message.role, "content": message.content} for message in messages]
-        options: dict[str, Any] = {"chat_template": self._template} if self._template else {}
-        text: str = self.tokenizer.apply_chat_template(
-            rows, tokenize=False, add_generation_prompt=add_generation_prompt, **options
-        )
-        return text
+        return self._template.render(rows, add_generation_prompt)
 
     def _try_render(self, messages: Conversation, add_generation_prompt: bool = False) -> str | None:
-        from jinja2 import TemplateError
-
         try:
             return self._render(messages, add_generation_prompt)
-        except (TemplateError, IndexError, KeyError, TypeError, ValueError):
+        except RefusingTemplateError as error:
+            self._refused_with = str(error)
             return None
 
     def _refuse(self, messages: Conversation) -> None:
         roles = ", ".join(message.role for message in messages[:6])
-        raise DataError(f"The model's chat template refuses a conversation of {roles}", "Use a chat model.")
+        why = f" ({self._refused_with})" if self._refused_with else ""
+        raise DataError(f"The model's chat template refuses a conversation of {roles}{why}", "Use a chat model.")
 
     def _encode(self, text: str) -> list[int]:
         """Ids of a text; short ones, such as what a template puts around every message, are remembered."""
@@ -249,6 +252,14 @@ def encoder_of(tokenizer: Any) -> ChatEncoder:
         encoder = ChatEncoder(tokenizer)
         tokenizer._agentrm_encoder = encoder
     return encoder
+
+
+def _source(tokenizer: Any) -> str:
+    """A tokenizer's chat template; of several, the one for plain conversations."""
+    template = getattr(tokenizer, "chat_template", None) or PLAIN_TEMPLATE
+    if isinstance(template, dict):
+        template = template.get("default") or next(iter(template.values()))
+    return str(template)
 
 
 def _split_content(text: str, content: str, tail: str) -> tuple[str, str, str]:

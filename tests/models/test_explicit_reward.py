@@ -86,7 +86,7 @@ def broken_template(folder: Path) -> None:
         (no_heads, "config.json|folder: "),
         (other_width, "do not have the shapes that config.json promises"),
         (no_tokenizer, "no usable tokenizer"),
-        (broken_template, "chat template refuses"),
+        (broken_template, "folder: its chat template is broken"),
     ],
 )
 def test_a_damaged_folder_is_one_clear_line(damage: Callable[[Path], None], words: str, tmp_path: Path) -> None:
