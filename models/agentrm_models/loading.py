@@ -13,7 +13,8 @@ from agentrm_models.errors import DataError, MemoryExhaustedError, UsageError
 from agentrm_models.folder_settings import FolderSettings, read_settings
 from agentrm_models.load_options import LoadOptions
 from agentrm_models.model_folder import weight_files
-from agentrm_models.torch_environment import prepare_torch
+from agentrm_models.torch_environment import import_torch, prepare_torch
+from agentrm_models.weight_files import check_finite
 
 
 class LoadedModel(NamedTuple):
@@ -43,6 +44,7 @@ def load_folder(path: Path, purpose: ModelRole, options: LoadOptions) -> LoadedM
     weights = weight_files(path, purpose)
     settings = read_settings(path)
     prepare_torch()
+    import_torch()
     import torch
 
     if options.threads > 0:
@@ -146,6 +148,7 @@ def _read_model(path: Path, config: Any, purpose: ModelRole, trust_remote_code: 
         raise DataError(
             f"{path}: the weights lack {missing[0]}" + (f" and {len(missing) - 1} more" * (len(missing) > 1))
         )
+    check_finite(model, path)
     return model
 
 

@@ -15,7 +15,7 @@ from agentrm_models.hub import HubName
 from agentrm_models.kinds import SpecText
 from agentrm_models.load_options import LoadOptions
 from agentrm_models.typed_path import typed_path
-from agentrm_models.weight_files import check_safetensors
+from agentrm_models.weight_files import check_config, check_safetensors
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ def weight_files(folder: Path, purpose: ModelRole) -> list[Path]:
         raise DataError(f"{folder} holds no .safetensors weights{other}", "Save the model with safe_serialization.")
     for file in weights:
         check_safetensors(file)
+    check_config(folder / "config.json", weights)
     return weights
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
+
+from agentrm_models.errors import MemoryExhaustedError
 
 SETTINGS = {
     # Idle OpenMP threads spin by default: beside another busy process a beam search took 6.5 s instead of 2.3, though
@@ -17,6 +20,8 @@ SETTINGS = {
 }
 _LARGEST_FROM_THE_HEAP = 32 << 20
 """Bytes; glibc takes no larger threshold."""
+_NO_ROOM = ("failed to map", "cannot allocate memory", "out of memory")
+"""How the loader of shared libraries says that there is no memory."""
 _KEPT = 1 << 30
 """Bytes at the top of the heap that are not given back."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -29,6 +34,22 @@ def prepare_torch() -> None:
         os.environ.setdefault(name, value)
     if os.environ["AGENTRM_KEEP_MEMORY"] == "1":
         keep_freed_memory()
+
+
+def import_torch() -> None:
+    """Import torch and transformers, which takes some hundred megabytes of address space.
+
+    Raises:
+        MemoryExhaustedError: There is no room for them.
+    """
+    try:
+        for name in ("torch", "transformers"):
+            import_module(name)
+    except (ImportError, OSError, MemoryError) as error:
+        if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_ROOM):
+            cause = f"there is no memory to load PyTorch ({str(error)[:120] or 'out of memory'})"
+            raise MemoryExhaustedError(cause, "End other programs, or raise the limit (ulimit -v).") from error
+        raise
 
 
 def keep_freed_memory() -> None:

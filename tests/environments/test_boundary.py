@@ -222,7 +222,7 @@ WRONG: list[tuple[str, object, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("method", "value", "named"), WRONG)
+@pytest.mark.parametrize(("method", "value", "named"), WRONG, ids=[f"{each[0]}-{n}" for n, each in enumerate(WRONG)])
 def test_what_a_method_must_not_return_is_refused_by_class_method_value_and_line(
     method: str, value: object, named: str
 ) -> None:
@@ -239,6 +239,7 @@ def test_what_a_method_must_not_return_is_refused_by_class_method_value_and_line
 @pytest.mark.parametrize(
     "error",
     [ZeroDivisionError("division\nby \x1b[31mzero"), SystemExit(0), RecursionError("x" * 10**6), StopIteration()],
+    ids=lambda error: type(error).__name__ if isinstance(error, BaseException) else None,
 )
 def test_what_a_method_raises_is_told_with_the_line_that_raised_it(method: str, error: BaseException) -> None:
     refused = refusal(method, error)

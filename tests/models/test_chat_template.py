@@ -43,7 +43,7 @@ ORDINARY = (
 )
 
 
-@pytest.mark.parametrize("source", ORDINARY)
+@pytest.mark.parametrize("source", ORDINARY, ids=range(len(ORDINARY)))
 @pytest.mark.parametrize("ask", [False, True])
 def test_a_template_renders_as_the_library_renders_it(source: str, ask: bool) -> None:
     tokenizer = tiny_tokenizer(source)
@@ -79,7 +79,7 @@ ENDLESS = (
 )
 
 
-@pytest.mark.parametrize("source", ENDLESS)
+@pytest.mark.parametrize("source", ENDLESS, ids=range(len(ENDLESS)))
 def test_one_that_never_ends_is_one_line_in_bounded_time(source: str) -> None:
     with pytest.raises(DataError, match="folder: its chat template makes") as caught:
         ChatTemplate(source, {}, "folder").render(ROWS, True)
@@ -106,6 +106,7 @@ def test_the_encoder_says_so_when_it_is_made() -> None:
         ("x" * 1_000_001, "has 1,000,001 characters"),
         ("{% generation %}", "is broken"),
     ],
+    ids=range(11),
 )
 def test_one_that_is_wrong_is_one_line_with_the_reason(source: str, words: str) -> None:
     with pytest.raises(DataError, match=words) as caught:

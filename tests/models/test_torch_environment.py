@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
-from agentrm_models.torch_environment import SETTINGS, prepare_torch
+from agentrm_models import torch_environment
+from agentrm_models.errors import MemoryExhaustedError
+from agentrm_models.torch_environment import SETTINGS, import_torch, prepare_torch
 
 FAULTS = """
 import resource
@@ -42,3 +44,31 @@ def test_what_somebody_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     prepare_torch()
     assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
     assert os.environ["THP_MEM_ALLOC_ENABLE"] == "1"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+        OSError(12, "Cannot allocate memory"),
+        MemoryError(),
+    ],
+)
+def test_no_room_for_the_libraries_is_no_memory_and_no_missing_package(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(name: str) -> None:
+        raise error
+
+    monkeypatch.setattr(torch_environment, "import_module", fail)
+    with pytest.raises(MemoryExhaustedError, match=r"no memory to load PyTorch.*ulimit"):
+        import_torch()
+
+
+def test_a_package_that_is_missing_is_not_taken_for_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}")
+
+    monkeypatch.setattr(torch_environment, "import_module", fail)
+    with pytest.raises(ModuleNotFoundError):
+        import_torch()

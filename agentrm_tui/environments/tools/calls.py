@@ -17,6 +17,9 @@ _DIGITS = 15
 
 WRITTEN_AS = 'write NAME with Action Input: {"argument": value}'
 
+MOST_BRACKETS = 300
+"""Lists and records of one call: how deep Python itself reads and writes JSON differs between its versions."""
+
 
 class Call(NamedTuple):
     """A tool's name and its arguments by name."""
@@ -57,13 +60,13 @@ def parse_call(action: str) -> Call:
 
 
 def _decode(text: str) -> dict[str, Any]:
+    if text.count("[") + text.count("{") > MOST_BRACKETS:
+        raise RefusedError("the Action Input is nested too deeply")
     try:
         arguments = json.loads(text, parse_float=_number, parse_int=_integer, parse_constant=_constant)
     except json.JSONDecodeError as error:
         where = f"at character {error.pos + 1}"
         raise RefusedError(f"the Action Input is not JSON: {error.msg.lower().removesuffix(' at')} {where}") from None
-    except RecursionError:
-        raise RefusedError("the Action Input is nested too deeply") from None
     if not isinstance(arguments, dict):
         raise RefusedError(f"the Action Input must be a JSON object; {WRITTEN_AS}")
     return arguments

@@ -55,7 +55,7 @@ def model_role(folder: Path) -> ModelRole | None:
     """
     try:
         config = msgspec.json.decode((folder / "config.json").read_bytes(), type=_Config)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, RecursionError):
         return None
     if any(name.endswith(("ForSequenceClassification", "ForTokenClassification")) for name in config.architectures):
         return "reward"
