@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from agentrm_models.errors import DataError, on_one_line
+from agentrm_models.errors import DataError
 from agentrm_models.template_budget import Budget, OverBudgetError
+from agentrm_models.terminal_text import on_one_line
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -3,8 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tiny_models import tiny_policy_model
 
-from agentrm_models.trie.kv_pool import FIRST_SLOTS, KVPool, places
+from agentrm_models.trie import kv_pool
+from agentrm_models.trie.backends import choose_backend
+from agentrm_models.trie.cached import CachedBackend
+from agentrm_models.trie.kv_pool import FIRST_SLOTS, KEPT_TOKENS, KVPool, places
+from agentrm_models.trie.states import architecture_of
 
 CPU = torch.device("cpu")
 
@@ -48,3 +53,25 @@ def test_states_are_found_where_they_were_written(slots: list[int]) -> None:
     states = torch.randn(3, 2, 4, 8)
     pool.write(0, places(np.array(slots), CPU), states)
     assert torch.equal(pool.layer(0, states[:, 0])[slots], states)
+
+
+def test_without_a_limit_no_more_is_kept_than_was_used_lately(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kv_pool, "KEPT_TOKENS", 1_000)
+    backend, notice = choose_backend(architecture_of(tiny_policy_model()), 0, True)
+    assert isinstance(backend, CachedBackend), notice
+    shared = list(range(3, 53))
+    for episode in range(40):
+        backend.outputs([[*shared, *([100 + episode] * 150)]])
+        assert backend.tokens_cached() <= 1_000
+    assert backend.computed == 50 + 40 * 150, "what all have in common was computed again"
+
+
+def test_what_is_in_use_at_once_is_kept_several_times_over_whatever_it_takes() -> None:
+    pool = KVPool(1, 0, CPU)
+    pool.take(KEPT_TOKENS)
+    assert pool.room_to_keep <= 0
+    pool.keep_more(2 * KEPT_TOKENS)
+    assert pool.room_to_keep == min(pool.room, 7 * KEPT_TOKENS)
+    limited = KVPool(1, 1 << 24, CPU)
+    limited.keep_more(10**6)
+    assert limited.room_to_keep == limited.room

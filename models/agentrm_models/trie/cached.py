@@ -31,7 +31,8 @@ class CachedBackend:
     Args:
         parts: The model.
         layers: How rows go through its layers.
-        limit_bytes: Size of the cache; 0 takes a share of the free memory. A single sequence that needs more gets it.
+        limit_bytes: Size of the cache; 0 takes a share of the free memory and keeps what was used last (see `KVPool`).
+            A single sequence that needs more gets it.
     """
 
     def __init__(self, parts: Architecture, layers: Layers, limit_bytes: int) -> None:
@@ -160,12 +161,14 @@ class CachedBackend:
                 node.pins -= 1
 
     def _take(self, count: int) -> Slots:
-        missing = count - self._pool.room
+        missing = count - self._pool.room_to_keep
         if missing > 0:
             # To find what was used least recently the whole trie is looked through: so a good part goes at once.
             gone = self._trie.evict(max(missing, self._pool.used // EVICTED_AT_ONCE))
-            if gone < missing and not self._beyond_limit:
-                raise CacheFullError
+            if gone < missing:
+                if count > self._pool.room and not self._beyond_limit:
+                    raise CacheFullError
+                self._pool.keep_more(self._pool.used + count)
         return self._pool.take(count)
 
     def _compute(self, nodes: list[TrieNode], asked: list[tuple[TrieNode, Span]]) -> None:

@@ -21,6 +21,12 @@ LARGEST_DEFAULT = 2 << 30
 """Bytes of the cache at most, where nobody sets a limit."""
 
 
+KEPT_TOKENS = 40_000
+"""Tokens that are kept where nobody sets a limit and no more are in use: later ones take the place of the oldest."""
+KEPT_PER_USED = 4
+"""Or so many times the most that were ever in use at once, if that is more."""
+
+
 class CacheFullError(MemoryError):
     """What is in use at once exceeds the limit."""
 
@@ -33,7 +39,8 @@ class KVPool:
 
     Args:
         layers: Layers of the model.
-        limit_bytes: Largest size; 0 takes a quarter of the memory that is free, 2 GiB at most.
+        limit_bytes: Largest size; 0 takes a quarter of the memory that is free, 2 GiB at most, and keeps no more
+            tokens in it than `KEPT_TOKENS` or `KEPT_PER_USED` say, so that a long run does not grow.
 
     Attributes:
         used: Slots in use.
@@ -43,6 +50,7 @@ class KVPool:
     def __init__(self, layers: int, limit_bytes: int, device: Any) -> None:
         self._stores: list[Tensor | None] = [None] * layers
         self._limit = limit_bytes or default_limit(device)
+        self._kept = 0 if limit_bytes else KEPT_TOKENS
         self._free = np.empty(0, np.int64)
         self._returned: list[Slots] = []
         self._slots = 0
@@ -57,6 +65,16 @@ class KVPool:
         if not self._token_bytes:
             return max(self._limit // (1 << 16), FIRST_SLOTS) - self.used
         return self._limit // self._token_bytes - self.used
+
+    @property
+    def room_to_keep(self) -> int:
+        """Tokens that may come without another one going."""
+        return min(self.room, self._kept - self.used) if self._kept else self.room
+
+    def keep_more(self, used: int) -> None:
+        """So many tokens are in use at once, none of which can go: keep more from now on."""
+        if self._kept:
+            self._kept = max(self._kept, KEPT_PER_USED * used)
 
     def take(self, count: int) -> Slots:
         """Slots for so many tokens; grows the stores where needed, beyond the limit too (the caller heeds `room`)."""
@@ -110,6 +128,8 @@ class KVPool:
             slots *= 2
         if self._token_bytes:
             slots = max(least, min(slots, self._limit // self._token_bytes))
+        if self._kept:
+            slots = max(least, min(slots, self._kept))
         self._free = np.concatenate([self._free, np.arange(self._slots, slots)])
         self._slots = slots
 
