@@ -7,10 +7,11 @@ by the inverse of the cumulative distribution in float64 (counter-based generato
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from agentrm_models.errors import UsageError
+from agentrm_models.errors import DataError, UsageError
 from agentrm_models.policies.base import Decoding, NoiseKey
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ def choose_tokens(
 
     Returns:
         The ids and their log-probabilities at temperature 1, in nats.
+
+    Raises:
+        DataError: The logits are no numbers.
     """
     import torch
 
@@ -87,6 +91,8 @@ def choose_tokens(
         log_probabilities = wide.gather(-1, chosen[:, None])[:, 0] - normaliser
     ids: list[int] = chosen.tolist()
     values: list[float] = log_probabilities.tolist()
+    if any(math.isnan(value) for value in values):
+        raise DataError("the policy's outputs are no numbers: its weights are damaged", "Download or export it again.")
     return ids, values
 
 

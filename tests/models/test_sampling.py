@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from agentrm_models.errors import UsageError
+from agentrm_models.errors import DataError, UsageError
 from agentrm_models.policies.base import Decoding, NoiseKey
 from agentrm_models.sampling import NoiseStream, check_decoding, choose_tokens
 
@@ -82,3 +82,10 @@ def test_impossible_tokens_are_never_drawn() -> None:
 def test_settings_that_make_no_sense_are_refused(decoding: Decoding, n: int) -> None:
     with pytest.raises(UsageError):
         check_decoding(decoding, n)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("values", [[float("nan"), 1.0], [1.0, float("inf")], [float("-inf")] * 2])
+def test_outputs_that_are_no_numbers_are_named(values: list[float], temperature: float) -> None:
+    with pytest.raises(DataError, match="its weights are damaged"):
+        choose_tokens(torch.tensor([[0.0, 1.0], values]), [temperature] * 2, [1.0] * 2, [0.5] * 2)
