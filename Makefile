@@ -67,16 +67,16 @@ test-extra-%:
 	cd "$$folder" && venv/bin/python -m pytest -p no:cacheprovider -rs $(TESTS_$*)
 
 # The wheel in a fresh virtual environment, outside the checkout: the demo, then every stage of quick, made small.
-SMALL := --set sft.max_minutes=0.3 --set sft.probe_tasks=4 --set explore.max_minutes=0.2 --set explore.iterations=4 \
-	--set explore.dev_sibling_states=4 --set fit.max_minutes=0.2 --set fit.evaluations=1 --set evaluate.methods=[greedy,beam] \
-	--set evaluate.sibling_states=4 --set environments.0.train_tasks=600 --set environments.0.dev_tasks=8 \
-	--set environments.0.test_tasks=8
+SMALL := --set sft.max_minutes=0.3 --set sft.probe_tasks=4 --set explore.max_minutes=0.2 --set explore.iterations=10 \
+	--set explore.dev_sibling_states=4 --set label.min_visits=1 --set fit.max_minutes=0.2 --set fit.evaluations=1 \
+	--set evaluate.methods=[greedy,beam] --set evaluate.sibling_states=4 --set environments.0.train_tasks=600 \
+	--set environments.0.dev_tasks=8 --set environments.0.test_tasks=8
 
 test-wheel:
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	echo "Wheel: building and installing into $$folder ..."; \
 	$(PYTHON) -m venv "$$folder/venv"; \
-	pip="$$folder/venv/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt"; \
+	pip="$$folder/venv/bin/python -m pip --disable-pip-version-check install --quiet -c $(CURDIR)/constraints.txt"; \
 	$$pip build torch==2.13.0; \
 	"$$folder/venv/bin/python" -m build --wheel --outdir "$$folder/dist" . >"$$folder/build.log" || { cat "$$folder/build.log"; exit 1; }; \
 	$$pip "$$folder"/dist/*.whl; \
@@ -84,7 +84,7 @@ test-wheel:
 	venv/bin/agentrm-tui </dev/null >demo.txt; \
 	tail -n 3 demo.txt; \
 	venv/bin/agentrm-train pipeline --config quick --out trained $(SMALL); \
-	test -f trained/export/report.md || test -n "$$(ls trained/export)"
+	test -f trained/export/policy.gguf && test -f trained/export/reward/model.safetensors
 
 bench: install-dev
 	$(BIN)/python benchmarks/run.py
