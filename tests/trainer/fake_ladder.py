@@ -107,6 +107,8 @@ class FakeEntryPoint:
     """Stands for an installed environment."""
 
     def __init__(self, factory: Callable[[], BaseEnvironment]) -> None:
+        self.name = factory.__name__.lower()
+        self.value = f"{factory.__module__}:{factory.__name__}"
         self._factory = factory
 
     def load(self) -> Callable[[], BaseEnvironment]:

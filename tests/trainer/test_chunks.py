@@ -44,7 +44,7 @@ def test_the_figures_of_a_chunk_are_its_own(make_workspace) -> None:
     after = load_state(runs[1]).ledger
     runs[1].unlink()
     (workspace.folder("explore") / "done.json").unlink()
-    plays.load_policy_once.cache_clear()
+    plays.forget_models()
     run_stage(make_workspace(resume=True, explore={"dev_samples": 0}), "explore")
     alone = load_state(runs[1]).ledger
     assert alone.policy_tokens_unique == after.policy_tokens_unique > 100

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import shutil
 
-import msgspec
 import pytest
 from fake_ladder import FakeLadder
 
 from agentrm_models.errors import InterruptedRun
-from agentrm_models.policies.base import Candidate
+from agentrm_models.load_options import LoadOptions
+from agentrm_models.policies.base import Candidate, PolicyTraits
+from agentrm_models.policies.coached import CoachedPolicy
 from agentrm_models.replies import parse_reply
-from agentrm_trainer.data.contrasts import ContrastEpisode
+from agentrm_models.usage import Usage, ignore_progress
+from agentrm_trainer.data.contrasts import contrast_tree
 from agentrm_trainer.data.expert_worth import played, with_expert_worth
 from agentrm_trainer.data.labelled_trees import LabelledTree, read_labelled_trees
+from agentrm_trainer.data.trajectories import read_trajectories
 from agentrm_trainer.fitting.optimisation import Budget
-from agentrm_trainer.stages.collect import read_trajectories
 from agentrm_trainer.stages.fit import FitRun, FitState
 from agentrm_trainer.workflow.pipeline import run_stage
+from agentrm_trainer.workflow.plays import HeldPolicy, Sampling, make_plan, play
 from agentrm_trainer.workflow.workspace import read_json
+from agentrm_tui.runs.store import load_state
+from agentrm_tui.search.walk import Walk
 
 CONTRASTED = {
     "label": {"contrasts": 20, "contrast_samples": 3, "contrast_tokens": 24, "expert_discount": 0.9, "chunk": 8},
@@ -89,21 +94,17 @@ def test_beside_what_the_policy_does_stands_what_else_it_would_have_done_and_wha
     assert judged
 
 
-def test_in_a_share_of_the_episodes_the_expert_plays(workspace):
-    task = read_trajectories(workspace.folder("collect") / "train.jsonl")[0].task
-    led = msgspec.structs.replace(workspace.config.label, contrast_expert=1.0)
-    episode = ContrastEpisode("ladder", task, msgspec.structs.replace(workspace.config, label=led))
-    environment = FakeLadder()
-    environment.reset(environment.task(task))
-    while not episode.done:
-        expert = environment.expert()[1]
-        episode.take([Candidate("Action: down", -1.0, 1), Candidate("Action: jump", -1.0, 1)])
-        result = played(environment, expert)
-        assert parse_reply(episode.conversation[-2].content).action == expert
-        assert episode.conversation[-1].content == result.text
-    assert result.outcome == 1
-    tree = episode.tree()
-    assert tree.conversation(len(tree.nodes) - 1)[:-1] == episode.conversation[:-2]
+def test_where_the_expert_leads_its_replies_are_taken(explored, make_workspace, workspace):
+    led = make_workspace("led", label={**CONTRASTED["label"], "contrast_expert": 1.0}, fit=CONTRASTED["fit"])
+    shutil.copytree(workspace.out, led.out)
+    run_stage(led, "label")
+    runs = sorted((led.folder("label") / "contrast_runs").glob("*.jsonl"))
+    assert runs
+    for path in runs:
+        for episode in load_state(path).episodes.values():
+            taken = [node for node in episode.tree if node.acted and node.parent is not None]
+            assert {node.source for node in taken} == {"expert"}
+            assert episode.outcome == 1
 
 
 def test_chunks_that_are_there_are_not_made_again(workspace, monkeypatch):
@@ -118,32 +119,44 @@ def test_chunks_that_are_there_are_not_made_again(workspace, monkeypatch):
     assert (first.stat().st_mtime_ns, last.read_bytes()) == before
 
 
-def test_an_unusable_reply_is_judged_and_the_episode_goes_on(workspace):
-    task = read_trajectories(workspace.folder("collect") / "train.jsonl")[0].task
-    episode = ContrastEpisode("ladder", task, workspace.config)
-    while not episode.done:
-        assert episode.conversation[-1].role == "user"
-        episode.take([Candidate("Action: jump", 0.0, 3)] * 2)
-    tree = episode.tree()
-    episode.close()
-    assert [node.reply for node in tree.nodes[::2]] == ["Action: jump"] * episode.depth
+class FakeSpeaker:
+    """A policy that always says the same."""
+
+    notice = ""
+    traits = PolicyTraits(name="speaker", prompt="short")
+    usage = Usage()
+
+    def __init__(self, reply: str) -> None:
+        self.reply = reply
+
+    def propose(self, requests, progress=ignore_progress):
+        return [[Candidate(self.reply, -1.0, 3)] * request.n for request in requests]
+
+    def new_episode(self):
+        return
+
+    def close(self):
+        return
+
+
+@pytest.mark.parametrize(
+    "reply", ["Action: jump", "I cannot decide.", "Action: " + "up " * 2_000], ids=["unknown", "missing", "too long"]
+)
+def test_an_unusable_reply_is_judged_beside_the_experts_and_the_walk_goes_on(tmp_path, reply):
+    sampling = Sampling(0.7, 8, 0, 4, LoadOptions())
+    plan = make_plan("ladder", ["low:3"], Walk(candidates=3), sampling, "coached")
+    state = play(plan, tmp_path / "run.jsonl", models=HeldPolicy(CoachedPolicy(FakeSpeaker(reply), 0.0)))
+    (episode,) = state.episodes.values()
+    tree = contrast_tree("ladder", episode, "short")
+    steps = episode.steps
+    assert [node.depth for node in tree.nodes] == [
+        depth for depth in range(1, steps + 1) for _ in range(2)
+    ]
     assert all(node.reply.startswith("Thought: ") for node in tree.nodes[1::2])
-    assert tree.conversation(len(tree.nodes) - 1)[:-1] == episode.conversation[:-2]
     assert {node.parent for node in tree.nodes} == {-1, *range(0, len(tree.nodes) - 2, 2)}
-
-
-@pytest.mark.parametrize("reply", ["I cannot decide.", "Action: " + "up " * 2_000])
-def test_a_reply_that_no_environment_is_given_changes_nothing_but_the_step(workspace, reply):
-    task = read_trajectories(workspace.folder("collect") / "train.jsonl")[0].task
-    limit = FakeLadder().task(task).step_limit
-    episode = ContrastEpisode("ladder", task, workspace.config)
-    while not episode.done:
-        episode.take([Candidate(reply, 0.0, 3)])
-    tree = episode.tree()
-    episode.close()
-    assert [node.depth for node in tree.nodes if not node.reply.startswith("Thought")] == list(range(1, limit + 1))
     judged = with_expert_worth(FakeLadder(), tree, 1.0, 0.9)
-    assert [node.target for node in judged.nodes] == pytest.approx([node.target for node in tree.nodes])
+    for index, node in enumerate(judged.nodes):
+        assert node.target == pytest.approx(worth_of("low:3", actions_to(tree, index)))
 
 
 def test_a_share_of_the_targets_is_what_the_expert_makes_of_a_state(workspace, make_workspace):
@@ -174,7 +187,7 @@ def test_the_reward_model_learns_contrasts_and_labels_in_turn(workspace, monkeyp
     plain, best = FitRun._step, []
 
     def spy(run, pieces, share):
-        learnt.append(any(piece is contrast for piece in pieces for contrast in run._contrasts.pieces))
+        learnt.append(any(piece is contrast for piece in pieces for contrast in run._contrasts.trees))
         best.append(any(item.best for piece in pieces for item in piece.items))
         if len(learnt) == 4:
             workspace.stop()

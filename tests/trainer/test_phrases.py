@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from agentrm_models.load_options import LoadOptions
 from agentrm_trainer.data.phrases import LEAST, find_names, find_phrases
 from agentrm_trainer.data.tokenizer import train_tokenizer
-from agentrm_trainer.stages.collect import Trajectory, Turn, expert_trajectory
+from agentrm_trainer.data.trajectories import Trajectory, Turn, trajectory_of
+from agentrm_trainer.workflow.plays import Sampling, make_plan, play
 from agentrm_tui.environments.registry import make_environment
+from agentrm_tui.search.greedy import Greedy
 
 
 @pytest.fixture
@@ -20,12 +23,14 @@ def ladder_is_installed() -> None:
 
 
 @pytest.fixture(scope="module")
-def trajectories() -> list[Trajectory]:
+def trajectories(tmp_path_factory: pytest.TempPathFactory) -> list[Trajectory]:
     found = []
     for name in ("babyai", "pddl"):
         environment = make_environment(name)
-        tasks = environment.tasks("train", count=150)
-        found += [expert_trajectory(environment, task, 0.0, 0, "short") for task in tasks]
+        tasks = [task.id for task in environment.tasks("train", count=150)]
+        plan = make_plan(name, tasks, Greedy(), Sampling(0.0, 1, 0, 16, LoadOptions()), "expert")
+        state = play(plan, tmp_path_factory.mktemp("runs") / f"{name}.jsonl")
+        found += [trajectory_of(name, episode, "short") for episode in state.episodes.values()]
     return [trajectory for trajectory in found if trajectory is not None]
 
 

@@ -21,14 +21,17 @@ from agentrm_models.rewards.base import ScoreGroup
 from agentrm_models.specs import load_policy, load_reward
 from agentrm_trainer.config import EnvironmentSection
 from agentrm_trainer.data.labelled_trees import read_labelled_trees
+from agentrm_trainer.data.tasks import initial_state
+from agentrm_trainer.data.trajectories import read_trajectories, trajectory_of
 from agentrm_trainer.fitting import reward_kinds
 from agentrm_trainer.reports.results import Results
 from agentrm_trainer.stages import explore as explore_module
 from agentrm_trainer.stages import sft as sft_module
-from agentrm_trainer.stages.collect import expert_trajectory, read_trajectories
 from agentrm_trainer.workflow.pipeline import describe, run_pipeline, run_stage
+from agentrm_trainer.workflow.plays import Sampling, make_plan, play
 from agentrm_trainer.workflow.registry import STAGES
 from agentrm_trainer.workflow.workspace import read_json
+from agentrm_tui.search.greedy import Greedy
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +57,19 @@ def stages_until(workspace, *stages):
     return workspace
 
 
-def test_the_expert_is_replayable_and_noise_is_not_learnt():
+def test_the_expert_is_replayable_and_noise_is_not_learnt(tmp_path):
     environment = FakeLadder()
-    for seed in range(20):
-        trajectory = expert_trajectory(environment, environment.make_task("low", seed), 0.4, 0, "short")
-        if trajectory is None:
-            continue
-        environment.reset(environment.make_task("low", seed))
+    sampling = Sampling(0.0, 1, 0, 4, LoadOptions())
+    plan = make_plan("ladder", [f"low:{seed}" for seed in range(20)], Greedy(), sampling, "expert:0.4")
+    state = play(plan, tmp_path / "run.jsonl")
+    found = [trajectory_of("ladder", episode, "short") for episode in state.episodes.values()]
+    trajectories = [trajectory for trajectory in found if trajectory is not None]
+    assert len(trajectories) > 3
+    assert any(not turn.train for trajectory in trajectories for turn in trajectory.messages)
+    for trajectory in trajectories:
+        task = environment.task(trajectory.task)
+        observation = environment.reset(task)
+        assert trajectory.initial_state == initial_state(environment, task, observation)
         assistant = [turn for turn in trajectory.messages if turn.role == "assistant"]
         for turn in assistant:
             expert = environment.expert()[1]
