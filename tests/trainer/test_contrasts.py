@@ -149,9 +149,7 @@ def test_an_unusable_reply_is_judged_beside_the_experts_and_the_walk_goes_on(tmp
     (episode,) = state.episodes.values()
     tree = contrast_tree("ladder", episode, "short")
     steps = episode.steps
-    assert [node.depth for node in tree.nodes] == [
-        depth for depth in range(1, steps + 1) for _ in range(2)
-    ]
+    assert [node.depth for node in tree.nodes] == [depth for depth in range(1, steps + 1) for _ in range(2)]
     assert all(node.reply.startswith("Thought: ") for node in tree.nodes[1::2])
     assert {node.parent for node in tree.nodes} == {-1, *range(0, len(tree.nodes) - 2, 2)}
     judged = with_expert_worth(FakeLadder(), tree, 1.0, 0.9)
@@ -188,7 +186,7 @@ def test_the_reward_model_learns_contrasts_and_labels_in_turn(workspace, monkeyp
 
     def spy(run, pieces, share):
         learnt.append(any(piece is contrast for piece in pieces for contrast in run._contrasts.trees))
-        best.append(any(item.best for piece in pieces for item in piece.items))
+        best.append(any(bool(packed.labels.best.any()) for packed in pieces))
         if len(learnt) == 4:
             workspace.stop()
         plain(run, pieces, share)
