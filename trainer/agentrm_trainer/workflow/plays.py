@@ -1,13 +1,12 @@
 """Runs as stages use them: a plan and a run file, complete or not there; what a stop or a crash left is resumed.
 
-While a chunk is played its file has a name that no pattern for finished files matches (`partial_path`); it can be
+While a chunk is played its file has a name that no pattern for finished files matches (`unfinished_path`); it can be
 watched there with `agentrm-tui attach`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -19,12 +18,13 @@ from agentrm_models.load_options import LoadOptions
 from agentrm_models.policies.base import Policy
 from agentrm_models.rewards.base import RewardModel
 from agentrm_trainer.workflow.workers import check_stop_here
-from agentrm_trainer.workflow.workspace import partial_path
-from agentrm_tui.runs.events import AnyEvent
+from agentrm_trainer.workflow.workspace import unfinished_path
+from agentrm_tui.runs.events import AnyEvent, RunStarted
 from agentrm_tui.runs.open_run import FreshModels, open_run
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.state import RunState
-from agentrm_tui.runs.store import RunReader, load_state
+from agentrm_tui.runs.store import load_state
+from agentrm_tui.search.algorithm import RewardFacts
 from agentrm_tui.search.registry import SearchSettings
 
 
@@ -124,35 +124,49 @@ def play(
     """
     if path.exists():
         return load_state(path)
-    partial = partial_path(path)
+    unfinished, source = unfinished_path(path), models or KeptModels()
 
     def emit(event: AnyEvent) -> None:
         check_stop_here()
         if watch is not None:
             watch(event)
 
-    with open_run(plan, partial, resume=_can_be_resumed(partial, plan), models=models or KeptModels()) as run:
+    with open_run(plan, unfinished, resume=_can_be_resumed(unfinished, plan, source), models=source) as run:
         try:
             state = run.drive(watch=emit)
         except AgentRMError:
-            state = load_state(partial)
+            state = load_state(unfinished)
             if not (all_may_fail and state.episodes and all(one.status == "failed" for one in state.episodes.values())):
                 raise
-    partial.replace(path)
+    unfinished.replace(path)
     return state
 
 
-def _can_be_resumed(partial: Path, plan: RunPlan) -> bool:
-    """Whether a file that was left behind is of this plan; one that is not, or cannot be read, is taken away."""
-    if not partial.exists():
+def _can_be_resumed(unfinished: Path, plan: RunPlan, models: FreshModels) -> bool:
+    """Whether a run that was left behind can be gone on with; any other, and what cannot be read, is taken away."""
+    if not unfinished.exists():
         return False
-    with suppress(DataError):
-        events = RunReader(partial).poll()
-        started = getattr(events[0], "plan", None) if events else None
-        if started is not None and msgspec.structs.replace(started, load=plan.load, search=plan.search) == plan:
-            return True
-    partial.unlink(missing_ok=True)
+    try:
+        found = load_state(unfinished)
+    except DataError:
+        found = RunState()
+    failed = any(episode.status == "failed" for episode in found.episodes.values())
+    if found.run is not None and not failed and _is_of(found.run, plan, models):
+        return True
+    unfinished.unlink()
     return False
+
+
+def _is_of(begun: RunStarted, plan: RunPlan, models: FreshModels) -> bool:
+    """Whether a run was begun with this plan, whatever it computed on, and by these very models."""
+    policy, reward = models.policy(plan.policy, plan.load).traits, None
+    search = plan.search
+    if plan.reward:
+        reward = models.reward(plan.reward, plan.load).traits
+        search = search.with_reward(RewardFacts(reward.unit, reward.threshold))
+    same = msgspec.structs.replace(plan, search=search, load=begun.plan.load)
+    digests = policy.digest, reward.digest if reward else ""
+    return begun.plan == same and (begun.policy_digest, begun.reward_digest) == digests
 
 
 def outcomes(state: RunState) -> list[float]:

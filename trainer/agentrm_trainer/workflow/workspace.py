@@ -43,6 +43,11 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
+def unfinished_path(path: Path) -> Path:
+    """Where a run is played until it has ended: unlike other parts it outlives a crash, to be gone on with."""
+    return path.with_name(f".{path.name}.unfinished")
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that it is there as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -197,6 +202,8 @@ class StageFolder:
         if self._muted:
             return
         self.save_clock()
+        for path in self.path.rglob(".*.unfinished"):
+            path.unlink()
         done = Done(self.name, self._settings.digest, self._settings.seed, round(self.minutes, 3), figures)
         write_json(self.path / "done.json", done)
 
