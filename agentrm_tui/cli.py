@@ -25,6 +25,9 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 LARGEST_SEED = 10**18 - 1
 """Seeds fit into 64 bits, in files and in generators."""
 
+MOST_THREADS = 1024
+"""More make a library end this process."""
+
 COUNT, COUNT_OR_NONE = click.IntRange(1, 1_000_000), click.IntRange(0, 1_000_000)
 """Numbers of things; beyond a million nothing would ever come to an end."""
 
@@ -138,7 +141,9 @@ def playing_options(command: Function) -> Function:
             help="Of the sampling noise.",
         ),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-        click.option("--threads", type=COUNT_OR_NONE, default=0, help="CPU threads; 0: the backend's choice."),
+        click.option(
+            "--threads", type=click.IntRange(0, MOST_THREADS), default=0, help="CPU threads; 0: the backend's choice."
+        ),
         click.option("--cache-mb", type=COUNT_OR_NONE, default=0, help="Of each prefix cache; 0: its choice."),
         click.option("--trust-remote-code", is_flag=True, help="Let a hub model bring its own code."),
     ]
@@ -208,11 +213,13 @@ def run(
         return _resume(ctx, resume, display, flags)
     if environment is None:
         raise UsageError("no environment was named", "See agentrm-tui list environments.")
+    from agentrm_models.typed_path import is_empty_file
+
     packed = flags["packed"]
     if out is not None and out.suffix == ".gz":
         out, packed = out.with_suffix(""), True
     for path in filter(None, (out, out and out.with_name(f"{out.name}.gz"))):
-        if path.exists():
+        if path.exists() and not is_empty_file(path):
             raise UsageError(f"--out {path} exists", "Choose another name, or resume it with --resume.")
     return _run_headless(_plan(environment, {**flags, "parallel": parallel}), out, display, packed=packed)
 
@@ -424,6 +431,7 @@ def _resume(ctx: click.Context, name: str, display: DisplayName, flags: dict[str
     """Resume a run by the plan that its file holds; remote code must be trusted anew."""
     import msgspec
 
+    from agentrm_models.typed_path import is_empty_file
     from agentrm_tui.headless.choosing import find_run
     from agentrm_tui.runs.store import load_state
 
@@ -436,6 +444,8 @@ def _resume(ctx: click.Context, name: str, display: DisplayName, flags: dict[str
     if typed:
         raise UsageError(f"--resume takes the run's own plan, so {typed[0]} has no meaning", "Leave it out.")
     path = find_run(name)
+    if is_empty_file(path):
+        raise DataError(f"{path} is empty: its run ended before it began", f"Begin it with --out {path}.")
     state = load_state(path)
     if state.run is None or (state.finished and state.finished.reason == "finished" and not state.failed):
         raise UsageError(f"{path} has finished already", f"Look at it: agentrm-tui replay {path}")

@@ -57,6 +57,9 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
         (("run", "maze", "--policy", "human", "--search", "greedy"), 2, "agentrm-tui play"),
         (("run", "maze", *FREE, "--temperature", "0"), 2, "temperature 0"),
         (("run", "maze", "--search", "mcts", "--share-states", "--depth", "-1", *FREE), 2, "--depth"),
+        (("run", "maze", "--policy", "scripted:"), 2, "lacks its file"),
+        (("run", "maze", "--search", "adaptive", *FREE), 2, "Give --stop-at"),
+        (("run", "maze", "--threads", "1000000", *FREE), 2, "--threads"),
         (("run", "--resume", "none.jsonl"), 3, "there is no run file"),
         (("replay", "none"), 3, "there is no run file 'none'"),
         (("run", "maze", "--beam", "1000x1"), 2, "between 1 and 999"),
@@ -88,7 +91,7 @@ def test_what_a_person_gets_wrong_is_one_line_and_the_documented_code(
     assert found == code
     assert last.startswith("error: ") and words in last
     assert "Traceback" not in err and out == ""
-    assert not list(runs_folder().glob("*"))
+    assert not runs_folder().exists()
 
 
 def test_json_on_stdout_is_one_event_a_line_and_ends_with_the_result(
@@ -189,6 +192,34 @@ def test_an_output_file_that_exists_is_never_overwritten(capsys: pytest.CaptureF
     file.write_text("precious")
     code, _, err = call(capsys, "run", "maze", *FREE, "--out", str(file))
     assert code == 2 and "exists" in err and file.read_text() == "precious"
+
+
+def test_a_run_that_was_killed_before_its_first_event_is_begun(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "run.jsonl"
+    file.touch()
+    code, _, err = call(capsys, "run", "--resume", str(file))
+    assert code == 3 and f"Begin it with --out {file}" in err
+    assert call(capsys, "run", "maze", *FREE, "--search", "greedy", "--out", str(file))[0] == 0
+    assert load_state(file).finished is not None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("maze", "--policy", "scripted:{}", "--search", "greedy"),
+        ("pddl", "--domain", "{}", *FREE),
+        ("jericho", "--story", "{}", *FREE),
+    ],
+)
+def test_a_pipe_in_the_place_of_a_file_blocks_nobody(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    code, _, err = call(capsys, "run", *(part.format(pipe) for part in arguments))
+    assert code == 3 and "is no ordinary file" in err
 
 
 def test_a_killed_run_is_resumed_to_the_same_result(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

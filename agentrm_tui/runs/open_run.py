@@ -7,7 +7,7 @@ was found to work.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
@@ -186,6 +186,8 @@ def open_run(
     with ExitStack() as stack:
         resumed, writer = None, None
         if path is not None:
+            for folder in reversed([folder for folder in path.parents if not folder.exists()]):
+                stack.callback(_take_away, folder)
             writer = RunWriter(path)
             stack.callback(writer.close)
             resumed = _resumed(path, writer, resume)
@@ -256,6 +258,12 @@ class _Loading:
             notice = ". ".join(filter(None, (said.notice.rstrip("."), foreign)))
             self.events[-1] = msgspec.structs.replace(said, notice=notice)
         return model
+
+
+def _take_away(folder: Path) -> None:
+    """Remove a folder that was made for a run file that never came to be."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _say_nothing(what: str) -> None:

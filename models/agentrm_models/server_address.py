@@ -16,6 +16,7 @@ _USER = re.compile(r"(//|^)\S*@")
 _QUERY_SECRET = re.compile(
     r"([?&;#](?:[\w-]*key|[\w-]*token|[\w-]*secret|pass\w*|auth\w*|sig\w*)=)[^&;#\s]*", re.IGNORECASE
 )
+_PASSWORD = re.compile(r"//[^/#?\s@]*(:[^#?\s@]*)?@|:/[^/#?\s@]*:[^/#?\s@]*@")
 _BEARER = re.compile(r"(\b(?:bearer|basic)\s+)\S+", re.IGNORECASE)
 
 
@@ -89,6 +90,19 @@ def key_from(variable: str) -> str:
     if not all("!" <= char <= "~" for char in key):
         raise UsageError(f"{variable} holds a space or a character that no key has", "Set it again.")
     return key
+
+
+def refuse_secrets(spec: str) -> None:
+    """Refuse the name of a model that holds an address with a password or a key, wherever it stands in it.
+
+    Raises:
+        UsageError: It does; the name is not in the message.
+    """
+    if _PASSWORD.search(spec) or _QUERY_SECRET.search(spec):
+        raise UsageError(
+            "the name of a model is written into run files, so it cannot hold a password or a key",
+            "Leave it out; a key is read from an environment variable.",
+        )
 
 
 def without_secrets(text: str, *secrets: str) -> str:

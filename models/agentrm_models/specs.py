@@ -15,6 +15,7 @@ from agentrm_models.policies.base import Policy
 from agentrm_models.policies.registry import POLICY_KINDS, PolicySpec
 from agentrm_models.rewards.base import RewardModel
 from agentrm_models.rewards.registry import REWARD_KINDS, RewardSpec
+from agentrm_models.server_address import refuse_secrets
 
 
 def policy_kinds() -> tuple[str, ...]:
@@ -48,9 +49,11 @@ def parse_spec(spec: str, role: ModelRole) -> PolicySpec | RewardSpec:
     """Take a spec apart and check that what it names can be loaded, as far as that is known without loading.
 
     Raises:
-        UsageError: No such kind or bundled name, or one of the other role; the message offers the nearest spelling.
+        UsageError: No such kind or bundled name, one of the other role (the message offers the nearest spelling), or an
+            address that holds a password.
         DataError: A file or folder that does not exist, is cut off or foreign.
     """
+    refuse_secrets(spec)
     parsed = recognise(spec, POLICY_KINDS) if role == "policy" else recognise(spec, REWARD_KINDS)
     if parsed is not None:
         return parsed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agentrm_models.errors import UsageError
+from agentrm_models.errors import DataError, UsageError
 
 
 def typed_path(text: str) -> Path:
@@ -20,6 +20,21 @@ def typed_path(text: str) -> Path:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"{_shown(text)} cannot be opened: {reason}".rstrip(".")) from None
     return path
+
+
+def refuse_endless(path: Path) -> None:
+    """Refuse pipes, sockets and devices before one is opened: reading them could block, or never end.
+
+    Raises:
+        DataError: It is one.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise DataError(f"{path} is no ordinary file")
+
+
+def is_empty_file(path: Path) -> bool:
+    """Whether an ordinary file is there, with nothing in it."""
+    return path.is_file() and path.stat().st_size == 0
 
 
 def _shown(text: str) -> str:

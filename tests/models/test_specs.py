@@ -73,7 +73,7 @@ def test_wrong_bundled_names_offer_the_nearest(bundled: Path) -> None:
         ("random:x", "reward", UsageError, "whole number"),
         ("hf:model", "policy", UsageError, "hf:ORG/REPO"),
         ("hf:org/repo:model.bin", "policy", UsageError, "only a .gguf file can be named"),
-        ("hf:org/repo:model.gguf", "reward", UsageError, "a whole repository"),
+        ("hf:org/repo:model.gguf", "reward", UsageError, "is the whole repository"),
         ("no/such/folder", "policy", DataError, "no/such/folder does not exist"),
         ("missing.gguf", "policy", DataError, "missing.gguf does not exist"),
         ("human", "reward", UsageError, "is a policy, not a reward model"),
@@ -85,6 +85,40 @@ def test_mistakes_are_one_clear_line(spec: str, role: str, error: type[AgentRMEr
     with pytest.raises(error, match=text) as raised:
         load(spec)
     assert "\n" not in str(raised.value)
+
+
+ADDRESSES = (
+    "http://user:hunter2@host/v1",
+    "HTTPS://:hunter2@host/v1#model",
+    "http:/user:hunter2@host/v1",
+    "http://user:a/hunter2@host/v1",
+    "http://host/v1?api_key=hunter2",
+    "http://host/v1#model?token=hunter2",
+)
+PLACES = ("{}", " {}", "judge:{}", "coached:0.5:{}", "coached:x:{}", "implicit:bundled:small,{}", "implicit:{}",
+          "scripted:{}", "bundled:{}", "hf:{}", "random:{}", "expert:{}", "judge:judge:{}", "{}.gguf")  # fmt: skip
+
+
+@pytest.mark.parametrize("role", ["policy", "reward"])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_password_is_shown_nowhere(place: str, role: str) -> None:
+    for address in ADDRESSES:
+        try:
+            told = parse_spec(place.format(address), role).describe()
+        except AgentRMError as error:
+            told = str(error)
+        assert "hunter2" not in told
+
+
+@pytest.mark.parametrize("name", ["http://127.0.0.1:8000/v1#org/model@rev", "scripted:me@home.txt"])
+def test_a_name_with_an_at_sign_is_no_password(name: str) -> None:
+    assert parse_spec(name, "policy").spec == name
+
+
+def test_a_wrong_address_is_found_before_anything_is_loaded() -> None:
+    for address in ("http://", "http://host:99999/v1", "http://host:0/v1"):
+        with pytest.raises(UsageError, match="is not the address of a server"):
+            parse_spec(address, "policy")
 
 
 def test_folders_are_checked_before_a_library_sees_them(tmp_path: Path) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from agentrm_trainer.config_check import check_config
 from fake_ladder import FakeLadder
 
 from agentrm_models.errors import UsageError
 from agentrm_trainer.config import EnvironmentSection
-from agentrm_trainer.config_check import check_config
 from agentrm_trainer.data.tasks import tasks_from
 
 

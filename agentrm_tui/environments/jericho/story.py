@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from agentrm_models.errors import DataError
 from agentrm_models.messages import PromptStyle
-from agentrm_models.typed_path import typed_path
+from agentrm_models.typed_path import refuse_endless, typed_path
 from agentrm_tui.environments.base import EnvironmentTraits, StepResult, Task
 from agentrm_tui.environments.declared import BaseEnvironment
 from agentrm_tui.environments.jericho.machine import EXTRA, Machine, Memory, clean, read_command, require
@@ -69,6 +69,7 @@ def check_story(path: Path) -> None:
     Raises:
         DataError: There is no such file, it is of another kind, or its end is missing.
     """
+    refuse_endless(path)
     try:
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)

@@ -11,7 +11,7 @@ from pathlib import Path
 from agentrm_models.errors import DataError, UsageError
 from agentrm_models.messages import PromptStyle
 from agentrm_models.replies import ACTION_LIMIT
-from agentrm_models.typed_path import typed_path
+from agentrm_models.typed_path import refuse_endless, typed_path
 from agentrm_tui.environments.base import EnvironmentTraits, Picture, Split, StepResult, Task
 from agentrm_tui.environments.pddl.environment import CHECK, FINISH, INVALID_LIMIT, PDDLEnvironment, Script
 from agentrm_tui.environments.pddl.language import Domain
@@ -163,6 +163,7 @@ def _absolute(name: str) -> Path:
 
 
 def _read(path: Path, what: str) -> str:
+    refuse_endless(path)
     try:
         if path.is_file() and path.stat().st_size > LARGEST_FILE:
             raise DataError(f"{path}: more than {LARGEST_FILE // 1_000_000} MB are not a {what}")

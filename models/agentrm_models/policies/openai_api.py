@@ -23,6 +23,7 @@ from agentrm_models.http_failures import StatusError
 from agentrm_models.messages import Conversation
 from agentrm_models.policies.base import Candidate, PolicyTraits, ProposeRequest
 from agentrm_models.policies.openai_answers import Answer, ServedModel, read_completion, read_models
+from agentrm_models.policies.served import ADDRESS_FORM
 from agentrm_models.replies import OBSERVATION, action_of
 from agentrm_models.sampling import check_decoding
 from agentrm_models.server_address import key_from, read_server_address
@@ -84,7 +85,7 @@ class OpenAIPolicy:
         on_wait: WaitHook = ignore_waiting,
         clock: Clock | None = None,
     ) -> None:
-        place = read_server_address(address, "http://HOST:PORT/v1[#MODEL]")
+        place = read_server_address(address, ADDRESS_FORM)
         self._base = place.url
         self._key = key_from(KEY_VARIABLE)
         self._http = HttpClient(place, key=self._key, manners=Manners(timeout, patience), clock=clock)

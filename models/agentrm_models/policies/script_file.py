@@ -9,12 +9,12 @@ from hashlib import blake2b
 from pathlib import Path
 from time import perf_counter
 
-from agentrm_models.errors import DataError
+from agentrm_models.errors import DataError, UsageError
 from agentrm_models.kinds import ModelSpec, SpecText
 from agentrm_models.load_options import LoadOptions
 from agentrm_models.policies.base import Candidate, Policy, PolicyTraits, ProposeRequest
 from agentrm_models.sampling import check_decoding
-from agentrm_models.typed_path import typed_path
+from agentrm_models.typed_path import refuse_endless, typed_path
 from agentrm_models.usage import Progress, ProgressHook, Usage, ignore_progress
 
 
@@ -32,6 +32,10 @@ class ScriptFileSpec(ModelSpec[Policy]):
         """The word and a file."""
         if text.head != "scripted" or text.rest is None:
             return None
+        if not text.rest:
+            raise UsageError(
+                "scripted: lacks its file", "Write scripted:FILE, or scripted alone for the seeded player."
+            )
         return cls(text.whole, typed_path(text.rest))
 
     def describe(self) -> str:
@@ -49,6 +53,7 @@ class FileScriptPolicy:
     notice = ""
 
     def __init__(self, file: Path) -> None:
+        refuse_endless(file)
         try:
             text = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from agentrm_models.kinds import ModelSpec, SpecText
 from agentrm_models.load_options import LoadOptions
 from agentrm_models.policies.base import Policy
+from agentrm_models.server_address import read_server_address
+
+ADDRESS_FORM = "http://HOST:PORT/v1[#MODEL]"
+"""How an address is written, for remedies."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +24,11 @@ class ServerSpec(ModelSpec[Policy]):
 
     @classmethod
     def parse(cls, text: SpecText) -> ServerSpec | None:
-        """An address."""
-        return cls(text.whole) if text.whole.startswith(("http://", "https://")) else None
+        """An address, which holds no password."""
+        if not text.whole.lower().startswith(("http://", "https://")):
+            return None
+        read_server_address(text.whole, ADDRESS_FORM)
+        return cls(text.whole)
 
     def describe(self) -> str:
         """Where it is."""
