@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, get_args
 
 import msgspec
 
@@ -27,8 +27,12 @@ from agentrm_models.rewards.base import RewardModel, RewardTraits, ScoreGroup
 from agentrm_models.usage import ProgressHook, Usage, ignore_progress
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from agentrm_models.loading import LoadedModel
     from agentrm_models.rewards.reader import Reader
+
+Logs = TypeVar("Logs", float, "Tensor")
 
 DEFAULT_BETA = 0.05
 """Where no file says what the policy was trained with (that of arXiv 2412.01981). It changes no order."""
@@ -222,10 +226,15 @@ class ImplicitReward:
             [float(logs[:, 0].sum(dtype=float)) for logs in reader.logs(steps, progress)] for reader in self._pair
         )
         for step, mine, theirs in zip(steps, policy, reference, strict=True):
-            reward = self._beta * (mine - theirs)
+            reward = log_ratio(self._beta, mine, theirs)
             if not math.isfinite(reward):
                 raise DataError(f"{self._traits.name}: the reward of a step is {reward}", "Weights are damaged.")
             self._known[step] = reward
+
+
+def log_ratio(beta: float, policy: Logs, reference: Logs) -> Logs:
+    """The reward of replies, of how likely two models find them: the same in play and in the loss."""
+    return beta * (policy - reference)
 
 
 def _steps(conversation: Conversation) -> list[Conversation]:
