@@ -106,6 +106,7 @@ class ImplicitReward:
         prompt: Which instruction both models are given.
         digest: Identity of weights and settings.
         environments: What the policy was trained on.
+        threshold: The reward from which on a trajectory is good enough.
 
     Attributes:
         notice: Why a prefix cache is not used; empty where both are.
@@ -125,6 +126,7 @@ class ImplicitReward:
         prompt: PromptStyle = "full",
         digest: str = "",
         environments: tuple[str, ...] = (),
+        threshold: float | None = None,
     ) -> None:
         for reader in (policy, reference):
             if not reader.tells_likelihood:
@@ -142,6 +144,7 @@ class ImplicitReward:
             unit=unit_of(aggregate),
             context_length=min(windows, default=0),
             environments=environments,
+            threshold=threshold,
         )
 
     @classmethod
@@ -177,6 +180,7 @@ class ImplicitReward:
             prompt=settings.prompt or "full",
             digest=_digest(found, aggregate or ""),
             environments=settings.environments,
+            threshold=settings.stop_at,
         )
 
     @property
