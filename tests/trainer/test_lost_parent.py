@@ -50,29 +50,29 @@ def test_an_interrupted_chunk_is_no_result_under_a_smaller_budget(make_workspace
     workspace = make_workspace(explore={"trees": 0, "max_minutes": 60.0, "dev_samples": 0})
     for stage in ("collect", "sft"):
         run_stage(workspace, stage)
-    plain, begun = plays.run_plan, []
+    plain, begun, left = plays.open_run, [], [5]
 
-    def die(plan, **options):
-        begun.append(plan)
-        if len(begun) < 3:
-            return plain(plan, **options)
-        with monkeypatch.context() as patch:
-            patch.setattr(plays.RunWriter, "close", lambda writer: None)
-            plain(plan, **{**options, "emit": lambda event: options["emit"](event) or _killed()})
-        raise AssertionError
+    def counted(plan, path, **options):
+        begun.append(path)
+        return plain(plan, path, **options)
 
-    def _killed() -> None:
-        raise SystemExit
+    def die() -> None:
+        if len(begun) == 3:
+            left[0] -= 1
+            if not left[0]:
+                raise SystemExit
 
-    monkeypatch.setattr(plays, "run_plan", die)
-    with pytest.raises(SystemExit):
-        run_stage(workspace, "explore")
-    monkeypatch.setattr(plays, "run_plan", plain)
+    with monkeypatch.context() as patch:
+        patch.setattr(plays, "open_run", counted)
+        patch.setattr(plays, "check_stop_here", die)
+        with pytest.raises(SystemExit):
+            run_stage(workspace, "explore")
     folder = workspace.folder("explore")
     assert len(list((folder / "runs").rglob("*"))) == 3
+    half = begun[2].read_bytes()
     run_stage(make_workspace(resume=True, explore={"trees": 0, "max_minutes": 1e-9, "dev_samples": 0}), "explore")
     assert workspace.done("explore").figures == {"trees": {"ladder": 8}, "initial_states": 8}
-    assert len(list((folder / "runs").rglob("*"))) == 2
+    assert begun[2].read_bytes() == half, "no result, and kept for a sitting that has time for it"
     run_stage(workspace, "label")
     assert workspace.done("label").figures["trees"] == 8
 
@@ -81,11 +81,12 @@ def test_what_a_killed_process_left_is_cleared_or_put_back(tmp_path) -> None:
     for name in ("checkpoint", ".checkpoint.new", ".policy.old", ".backbone.old", "backbone"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text(name)
-    partial_path(tmp_path / "checkpoint" / "run.jsonl").write_text("half")
+    partial_path(tmp_path / "checkpoint" / "model.safetensors").write_text("half")
+    partial_path(tmp_path / "checkpoint" / "run.jsonl").write_text("to be resumed")
     (tmp_path / ".lock").write_text("")
     clear_leftovers(tmp_path)
     found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    assert found == {"checkpoint/file", "policy/file", "backbone/file", ".lock"}
+    assert found == {"checkpoint/file", "checkpoint/.run.jsonl.part", "policy/file", "backbone/file", ".lock"}
     assert (tmp_path / "policy" / "file").read_text() == ".policy.old"
     assert (tmp_path / "backbone" / "file").read_text() == "backbone"
 

@@ -100,9 +100,13 @@ def replace_folder(new: Path, final: Path) -> None:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Undo what a process that was killed while writing has left: parts of files, and folders between two names."""
+    """Undo what a process that was killed while writing has left: parts of files, and folders between two names.
+
+    The part of a run file stays: `plays.play` resumes it.
+    """
     for path in sorted(folder.rglob(".*.part")):
-        path.unlink(missing_ok=True)
+        if not path.name.endswith(".jsonl.part"):
+            path.unlink(missing_ok=True)
     for path in sorted(folder.rglob(".*.old")):
         final = path.with_name(path.name.removeprefix(".").removesuffix(".old"))
         if not final.exists():
