@@ -1,4 +1,4 @@
-"""Runs in which every string of every record is hostile, built from the records' own fields: a new field comes along."""
+"""Runs in which every string of every record is hostile, built from the records' own fields, new ones included."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A foreign run file, hostile in every string and in its name, never sends a control to a terminal, wherever it shows."""
+"""A foreign run file, hostile in every string and in its name, sends no control to a terminal, wherever it shows."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.app import App
+from textual.widgets import Input, OptionList
 
 from agentrm_models.errors import DataError
 from agentrm_models.terminal_text import clean, json_line, on_one_line, one_line, printable_line, strip_controls
@@ -26,6 +27,7 @@ from agentrm_tui.headless.listing import columns
 from agentrm_tui.runs.store import RunWriter
 from agentrm_tui.standard_streams import GuardedStream, write_line
 from agentrm_tui.ui.app import AgentRMApp
+from agentrm_tui.ui.catalog import Offer
 from agentrm_tui.ui.screens.launcher import Launcher
 from agentrm_tui.ui.widgets.bars import PANES
 
@@ -152,16 +154,16 @@ async def test_the_launcher(folder: Path, text: str) -> None:
     write_run(folder, text)
     (folder / "broken\x1b[31m\u202e.jsonl").write_text(f"{text}\n")
 
-    async def refuse(name: str) -> None:
+    async def refuse(name: str) -> Offer:
         raise DataError(text)
 
-    app = AgentRMApp(surroundings([], folder=folder)._replace(describe=refuse), tick=False)  # type: ignore[arg-type]
+    app = AgentRMApp(surroundings([], folder=folder)._replace(describe=refuse), tick=False)
     async with app.run_test(size=(160, 50), notifications=True) as pilot:
         await app.workers.wait_for_complete()
         await pilot.pause()
         assert isinstance(app.screen, Launcher)
-        app.screen.query_one("#policy").value = text  # type: ignore[attr-defined]
-        app.screen.query_one("#recent").border_title = text
+        app.screen.query_one("#policy", Input).value = text
+        app.screen.query_one("#recent", OptionList).border_title = text
         await pilot.pause()
         shown = screen_text(app)
         assert is_safe(shown) and {cell_len(line) for line in shown.split("\n")} == {160}
