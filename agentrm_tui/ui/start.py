@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from agentrm_tui.runs.plan import RunPlan
 
 
+_A_GLANCE = 65_536
+"""Bytes that are read before the screen is opened: whether it is a run at all."""
+
+
 def run_app(
     plan: RunPlan | None = None, *, replay: Path | None = None, attach: Path | None = None, paused: bool = False
 ) -> int:
@@ -36,7 +40,7 @@ def run_app(
         from agentrm_tui.ui.app import AgentRMApp, real_surroundings
 
         for path in filter(None, (replay, attach)):
-            if not RunReader(path).poll() and path is replay:
+            if next(RunReader(path, _A_GLANCE).read_all(), None) is None and path is replay:
                 raise DataError(f"{path}: not a run file of agentrm-tui: it holds no event")
         app = AgentRMApp(
             real_surroundings(),

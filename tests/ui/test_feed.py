@@ -8,13 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentrm_tui.runs.state import RunState, apply
-from agentrm_tui.ui.feed import EVENTS_A_POLL, SHORTEST_WAIT, Feed
+from agentrm_tui.ui.feed import SHORTEST_WAIT, Feed
+from agentrm_tui.ui.timeline import EVENTS_AT_ONCE, TREES_KEPT
 
 EVENTS = finished_run()
 
 
 def state_after(count: int) -> bytes:
-    state = RunState()
+    state = RunState(trees_kept=TREES_KEPT)
     for event in EVENTS[:count]:
         apply(state, event)
     return msgspec.json.encode(state)
@@ -48,10 +49,10 @@ def test_live_is_replay(pieces: list[int]) -> None:
 
 def test_a_long_file_is_applied_in_pieces() -> None:
     run = FakeRun().start_episode()
-    for _ in range(EVENTS_A_POLL + 10):
+    for _ in range(EVENTS_AT_ONCE + 10):
         run.act([], 1)
     feed = Feed(FakeReader(run.events), FakeClock(), follow=True)
-    assert feed.poll().position == EVENTS_A_POLL
+    assert feed.poll().position == EVENTS_AT_ONCE
     assert feed.behind
     assert feed.poll().position == len(run.events)
 
