@@ -19,7 +19,7 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
 from agentrm_models.errors import AgentRMError
-from agentrm_models.terminal_text import clean, on_one_line, one_line, strip_controls
+from agentrm_models.terminal_text import clean, one_line, strip_controls
 from agentrm_tui.runs.events import AnyEvent
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.recording import Recording
@@ -58,6 +58,9 @@ class AgentRMApp(App[int]):
         paused: Start `plan` paused.
         in_terminal: Use no more colours than the terminal has; pictures have all.
         painted: Called once, after the first paint.
+
+    Attributes:
+        failure: Why the file that was asked for cannot be shown, or only in part; for when the screen is gone.
     """
 
     TITLE = "agentrm"
@@ -87,6 +90,7 @@ class AgentRMApp(App[int]):
         self._ticking = tick
         self._safe_text = SafeText()
         self._painted = painted
+        self.failure: AgentRMError | None = None
         self._links: dict[Link, Session | None] = {}
         few_colours = in_terminal and self.console.color_system in ("standard", "windows", None)
         self._choose_theme(PLAIN_THEME if few_colours else DEFAULT_THEME)
@@ -171,7 +175,8 @@ class AgentRMApp(App[int]):
         return next((item for item in self.screen_stack if isinstance(item, Launcher)), None)
 
     def _give_up(self, error: AgentRMError) -> None:
-        self.exit(error.exit_code, message=on_one_line(f"error: {error}"))
+        self.failure = error
+        self.exit()
 
     @on(EngineWanted)
     def _engine_wanted(self) -> None:

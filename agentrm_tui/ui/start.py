@@ -32,7 +32,7 @@ def run_app(
         paused: Start the plan paused.
 
     Raises:
-        DataError: `replay` or `attach` is not a run file, or `replay` holds no event.
+        DataError: `replay` or `attach` is not a run file or damaged, or `replay` holds no event.
     """
     gc.disable()
     try:
@@ -55,6 +55,8 @@ def run_app(
             code = app.run()
         finally:
             app.close_engines()
+        if app.failure is not None:
+            raise app.failure
     finally:
         gc.enable()
     return code if code is not None else app.return_code or 0
