@@ -167,12 +167,18 @@ def apply(state: RunState, event: ev.AnyEvent) -> RunState:
             try:
                 _apply_to_episode(episode, event, number)
             except (KeyError, ValueError) as error:
-                raise MisfitError(f"event {number} does not fit the events before it: {str(error)[:200]}") from error
+                raise MisfitError(f"event {number} does not fit the events before it: {_reason(error)}") from error
             if isinstance(event, ev.Fault):
                 state.faults.append(event)
             if episode.status != "running" and state.trees_kept is not None:
                 _forget_old(state, episode, state.trees_kept)
     return state
+
+
+def _reason(error: KeyError | ValueError) -> str:
+    if isinstance(error, KeyError):
+        return f"there is no node {str(error)[:80]}"
+    return "lists of different lengths" if "zip()" in str(error) else str(error)[:200]
 
 
 def _forget_old(state: RunState, episode: EpisodeState, kept: int) -> None:

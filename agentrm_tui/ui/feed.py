@@ -102,7 +102,12 @@ class Feed:
     @property
     def last_event(self) -> ev.AnyEvent | None:
         """The event that was applied last."""
-        return self.events[self.position - 1] if 0 < self.position <= len(self.events) else None
+        return self._read(self.position - 1)
+
+    @property
+    def final_event(self) -> ev.AnyEvent | None:
+        """The last event that was read."""
+        return self._read(len(self.events) - 1)
 
     @property
     def behind(self) -> bool:
@@ -178,6 +183,13 @@ class Feed:
     def shown_episode(self) -> str:
         """The episode of the event that was applied last."""
         return self.events.episode_at(self.position)
+
+    def _read(self, number: int) -> ev.AnyEvent | None:
+        """An event; None where there is none, or its record was changed after it was read."""
+        try:
+            return self.events[number] if 0 <= number < len(self.events) else None
+        except DataError:
+            return None
 
     def _play(self, now: float) -> None:
         while self.playing and self._due <= now:

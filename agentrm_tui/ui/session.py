@@ -221,7 +221,7 @@ class Session:
         )
 
     def _at_its_end(self) -> bool:
-        last = self.feed.events[-1] if self.feed.events else None
+        last = self.feed.final_event
         return isinstance(last, ev.RunFinished) and last.reason == "finished"
 
     def send(self, *commands: Command) -> None:

@@ -169,15 +169,16 @@ def test_three_hundred_damaged_files_are_read_or_refused(tmp_path: Path, seed: i
         assert len(list_runs(tmp_path)) == 1
 
 
-@pytest.mark.parametrize("seed", range(2))
-async def test_the_screen_survives_damaged_files(tmp_path: Path, seed: int) -> None:
+async def test_the_screen_survives_damaged_files(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
-    for data in examples(10, 100 + seed):
+    for data in examples(8, 100):
         path.write_bytes(data)
         app = AgentRMApp(real(tmp_path), replay=path, tick=False)
         async with app.run_test(size=(100, 30)) as pilot:
             await pilot.pause()
-            await pilot.press("home", "right", "right", "end", "left", "[", "]", "q")
+            await pilot.press(
+                "home", "right", "right", "end", "left", "left_square_bracket", "right_square_bracket", "q"
+            )
             await pilot.pause()
         assert app.return_code == 0
 
@@ -243,7 +244,7 @@ async def test_a_damaged_recording_is_shown_with_a_lasting_line_and_leaves_with_
     assert app.failure is not None and app.failure.exit_code == 3
 
 
-@pytest.mark.parametrize("data", [b"hello\n", b"", WHOLE[1] + b"\n"])
+@pytest.mark.parametrize("data", [b"hello\n", WHOLE[1] + b"\n"])
 async def test_a_file_with_nothing_good_leads_back_to_the_launcher(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "bad.jsonl"
     path.write_bytes(data)
@@ -254,9 +255,8 @@ async def test_a_file_with_nothing_good_leads_back_to_the_launcher(tmp_path: Pat
         await pilot.pause()
         await app.workers.wait_for_complete()
         await pilot.pause()
-        if data:
-            assert isinstance(app.screen, Launcher)
-            assert any("bad.jsonl" in notice.message for notice in app._notifications)
+        assert isinstance(app.screen, Launcher)
+        assert any("bad.jsonl" in notice.message for notice in app._notifications)
 
 
 @pytest.mark.parametrize("packed", [True, False])
