@@ -22,7 +22,7 @@ HOSTILE = (
 UNSAFE = r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
 """What must not reach a terminal, written down here once more on purpose."""
 
-NODE = "0.\x1b]0;owned\x07\u202e.0"
+NODE = "0.0"
 _WIRED = {
     "episode": "e\x1b]0;owned\x07",
     "node": NODE,

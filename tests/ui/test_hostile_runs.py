@@ -113,7 +113,7 @@ def test_json_stays_the_same_data(text: str) -> None:
     for event in events:
         display.show(event)
     assert all(is_safe(line) and line.isprintable() for line in lines)
-    assert json.loads(lines[0])["environment"] == text
+    assert json.loads(lines[0])["plan"]["environment"] == text
 
 
 @texts
