@@ -393,6 +393,18 @@ def test_doctor_says_one_line_for_each_part(capsys: pytest.CaptureFixture[str]) 
     assert broken.line() == "!!  torch               not installed. Run make install." and broken.exit_code == 3
 
 
+def test_doctor_outlives_a_broken_torch(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    def broken() -> bool:
+        raise OSError("libcuda.so.1: \x1b[31mundefined symbol")
+
+    monkeypatch.setattr(torch.cuda, "is_available", broken)
+    code, out, _ = call(capsys, "doctor")
+    assert code == 0, out
+    assert "--  accelerator         unknown: torch fails by OSError: libcuda.so.1: undefined symbol" in out
+
+
 def test_doctor_calls_a_missing_extra_optional(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -229,11 +229,11 @@ def episode_lines(event: ev.AnyEvent, episode: EpisodeState) -> list[str]:
                 for acted in event.nodes
             ]
         case ev.Overridden():
-            return [f"{lead}by hand {event.what} at {event.node} {one_line(event.reply, _WIDTH)}"]
+            return [f"{lead}by hand {event.what} at {one_line(event.node, _NAME)} {one_line(event.reply, _WIDTH)}"]
         case ev.Rewound():
             return [f"{lead}back to event {event.to}"]
         case ev.Drifted():
-            return [f"{lead}drift   at {event.node}: the replay shows {one_line(event.seen, _WIDTH)}"]
+            return [f"{lead}drift   at {one_line(event.node, _NAME)}: the replay shows {one_line(event.seen, _WIDTH)}"]
         case ev.Truncated():
             return [f"{lead}{event.what} context full: {event.dropped} oldest observations left out"]
         case ev.Fault():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import StringIO
 
 from agentrm_models.errors import AgentRMError
 from agentrm_models.terminal_text import on_one_line, one_line
@@ -30,10 +31,9 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
         table.add_column(no_wrap=True, overflow="ignore")
     for row in rows:
         table.add_row(*(Text(one_line(cell, _CELL)) for cell in row))
-    console = Console(width=_WHOLE_LINE, color_system=None)
-    with console.capture() as drawn:
-        console.print(table)
-    return [line.rstrip() for line in drawn.get().splitlines()]
+    drawn = StringIO()
+    Console(width=_WHOLE_LINE, color_system=None, file=drawn).print(table)
+    return [line.rstrip() for line in drawn.getvalue().splitlines()]
 
 
 def environment_table() -> list[str]:

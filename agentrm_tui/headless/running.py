@@ -17,7 +17,7 @@ from agentrm_tui.headless.display import Display, DisplayName, make_display
 from agentrm_tui.runs.control import Directive, Pending, RunFreely, nobody_there
 from agentrm_tui.runs.events import AnyEvent, Fault, ModelLoading
 from agentrm_tui.runs.plan import RunPlan
-from agentrm_tui.runs.state import RunState
+from agentrm_tui.runs.state import MisfitError, RunState
 from agentrm_tui.runs.store import RunReader
 from agentrm_tui.standard_streams import tell, write_line
 
@@ -156,8 +156,11 @@ def show_run(shown: Display, path: Path) -> None:
         DataError: The file is no run, is damaged, or its records do not fit together.
     """
     reader = RunReader(path)
-    for event in reader.read_all():
-        shown.show(event)
+    for number, event in enumerate(reader.read_all()):
+        try:
+            shown.show(event)
+        except MisfitError as error:
+            raise DataError(f"{reader.place(number)}: {error.cause}") from None
     if reader.notice:
         tell(reader.notice)
     if not reader.events:

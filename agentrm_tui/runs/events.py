@@ -241,7 +241,7 @@ class RunFinished(Event, frozen=True, kw_only=True, omit_defaults=True, tag="run
 
     Attributes:
         score_mean: Mean over the tasks that ended; a task that failed by a fault counts 0.
-        scores: The score of each task, in [0, 1], in the order of `RunStarted.tasks`; null where it failed or is left.
+        scores: The score of each task, in [0, 1], in the order of the plan's tasks; null where it failed or is left.
         ledger: What the run cost; its seconds are wall-clock time.
     """
 

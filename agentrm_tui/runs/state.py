@@ -16,6 +16,10 @@ from agentrm_tui.runs import events as ev
 from agentrm_tui.search.tree import ROOT, Node, NodeId, Tree
 
 
+class MisfitError(DataError):
+    """An event that does not fit the ones before it: a file of another program, or events left out (exit code 3)."""
+
+
 class Recorded(NamedTuple):
     """An event and its number in the file (0-based)."""
 
@@ -56,6 +60,16 @@ class EpisodeState(msgspec.Struct):
         self.tree = _fresh_tree(self.start, self.tree.root.created)
         for held in (self.history, self.abandoned, self.ordinals, self.drawn):
             held.clear()
+
+    def outline(self) -> EpisodeState:
+        """Itself where it is forgotten, else a forgotten copy."""
+        if self.forgotten:
+            return self
+        copy = msgspec.structs.replace(
+            self, notices=[*self.notices], history=[], abandoned={}, ordinals={}, drawn={}, forgotten=True
+        )
+        copy.tree = _fresh_tree(self.start, self.tree.root.created)
+        return copy
 
 
 class RunState(msgspec.Struct):
@@ -99,6 +113,24 @@ class RunState(msgspec.Struct):
             count += 1
         return count
 
+    def outline(self) -> RunState:
+        """A copy without trees. Both share the episodes that are forgotten, which must be replaced, not changed."""
+        return msgspec.structs.replace(
+            self,
+            episodes={name: episode.outline() for name, episode in self.episodes.items()},
+            loading=self.loading.copy(),
+            faults=self.faults.copy(),
+            ended=self.ended.copy(),
+        )
+
+    def remember(self, episode: EpisodeState) -> None:
+        """Put an episode, grown again from its events, in the place of its forgotten self."""
+        self.episodes[episode.id] = episode
+        if episode.id in self.ended:
+            self.ended.remove(episode.id)
+        if episode.status != "running" and self.trees_kept is not None:
+            _forget_old(self, episode, self.trees_kept)
+
     def waiting(self) -> list[EpisodeState]:
         """Episodes that have not ended: the one that is driven, and those whose fork goes first."""
         return [episode for episode in self.episodes.values() if episode.status == "running"]
@@ -108,7 +140,7 @@ def apply(state: RunState, event: ev.AnyEvent) -> RunState:
     """Apply one event in place and return the state.
 
     Raises:
-        DataError: The event does not fit the state (a file of another program, or events left out).
+        MisfitError: The event does not fit the state (a file of another program, or events left out).
     """
     number = state.events
     state.events += 1
@@ -117,7 +149,7 @@ def apply(state: RunState, event: ev.AnyEvent) -> RunState:
     match event:
         case ev.RunStarted():
             if state.run is not None:
-                raise DataError(f"event {number} starts a run that has begun already")
+                raise MisfitError(f"event {number} starts a run that has begun already")
             state.run = event
         case ev.ModelLoading():
             state.loading[event.what] = event
@@ -130,17 +162,23 @@ def apply(state: RunState, event: ev.AnyEvent) -> RunState:
         case _:
             episode = state.episodes.get(event.episode)
             if episode is None:
-                raise DataError(f"event {number} belongs to episode {event.episode[:80]!r}, which never started")
+                raise MisfitError(f"event {number} belongs to episode {event.episode[:80]!r}, which never started")
             _charge(state, episode, event)
             try:
                 _apply_to_episode(episode, event, number)
             except (KeyError, ValueError) as error:
-                raise DataError(f"event {number} does not fit the events before it: {str(error)[:200]}") from error
+                raise MisfitError(f"event {number} does not fit the events before it: {_reason(error)}") from error
             if isinstance(event, ev.Fault):
                 state.faults.append(event)
             if episode.status != "running" and state.trees_kept is not None:
                 _forget_old(state, episode, state.trees_kept)
     return state
+
+
+def _reason(error: KeyError | ValueError) -> str:
+    if isinstance(error, KeyError):
+        return f"there is no node {str(error)[:80]}"
+    return "lists of different lengths" if "zip()" in str(error) else str(error)[:200]
 
 
 def _forget_old(state: RunState, episode: EpisodeState, kept: int) -> None:
@@ -153,12 +191,12 @@ def _forget_old(state: RunState, episode: EpisodeState, kept: int) -> None:
 
 def _start(state: RunState, event: ev.EpisodeStarted, number: int) -> EpisodeState:
     if event.episode in state.episodes:
-        raise DataError(f"event {number} starts episode {event.episode[:80]!r} a second time")
+        raise MisfitError(f"event {number} starts episode {event.episode[:80]!r} a second time")
     episode = EpisodeState(event.episode, event, _fresh_tree(event, number))
     if event.parent:
         parent = state.episodes.get(event.parent)
         if parent is None:
-            raise DataError(f"event {number} forks episode {event.parent[:80]!r}, which never started")
+            raise MisfitError(f"event {number} forks episode {event.parent[:80]!r}, which never started")
         for recorded in parent.history:
             if recorded.number <= event.parent_event and not isinstance(recorded.event, ev.EpisodeFinished):
                 regrow(episode, recorded)

@@ -49,7 +49,11 @@ def open_regular(path: Path) -> BinaryIO:
 class RunReader:
     """Reads a run file, also one that is still being written: each `poll` returns what is new.
 
-    A last line without line break is torn or not finished yet: it waits, and `notice` names it meanwhile.
+    A last line without line break is torn or not finished yet: it waits, and `notice` names it meanwhile. Where a line
+    is damaged, the events before it are returned first.
+
+    Args:
+        at_once: Bytes that one poll reads at most.
 
     Attributes:
         complete: Bytes of complete lines read so far: where a writer goes on.
@@ -57,15 +61,17 @@ class RunReader:
         behind: Whether the last poll left something unread.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, at_once: int = READ_AT_ONCE) -> None:
         self.path = path
         self.codec = Codec()
+        self.at_once = at_once
         self.complete = 0
         self.events = 0
         self.behind = False
         self._rest = b""
         self._lines = 0
         self._packed: BinaryIO | None = None
+        self._damage: DataError | None = None
 
     @property
     def notice(self) -> str:
@@ -80,19 +86,31 @@ class RunReader:
         return self._lines == 0 and self._rest.startswith(b'{"seq":0,')
 
     def poll(self) -> list[AnyEvent]:
-        """Read the events written since the last call, of at most `READ_AT_ONCE` bytes (`behind` says if more wait).
+        """Read the events written since the last call, of at most `at_once` bytes (`behind` says if more wait).
 
         Raises:
             DataError: The file is missing, not a run file, from another version, or damaged; names file and line.
         """
+        if self._damage is not None:
+            raise self._damage
         data = self._read()
-        self.behind = len(data) == READ_AT_ONCE
+        self.behind = len(data) == self.at_once
         lines = (self._rest + data).split(b"\n")
         self._rest = lines.pop()
-        events = [self._decode(line) for line in lines]
-        if len(self._rest) > LONGEST_RECORD:
-            raise DataError(f"{self.path}, line {self._lines + 1} is longer than any record of a run")
+        events: list[AnyEvent] = []
+        try:
+            events.extend(map(self._decode, lines))
+            if len(self._rest) > LONGEST_RECORD:
+                raise DataError(f"{self.place(self._lines)} is longer than any record of a run")
+        except DataError as error:
+            self._damage, self.behind = error, bool(events)
+            if not events:
+                raise
         return events
+
+    def place(self, number: int) -> str:
+        """Where event `number` (from 0) stands, for messages."""
+        return f"{self.path}, line {number + 1}"
 
     def read_all(self) -> Iterator[AnyEvent]:
         """Read on to the present end of the file, a part at a time; errors as in `poll`."""
@@ -104,21 +122,21 @@ class RunReader:
         try:
             if self.path.suffix == ".gz":
                 self._packed = self._packed or open_regular(self.path)
-                return self._packed.read(READ_AT_ONCE)
+                return self._packed.read(self.at_once)
             with open_regular(self.path) as file:
                 start = self.complete + len(self._rest)
                 if os.fstat(file.fileno()).st_size < start:
                     raise DataError(f"{self.path} became shorter while it was read")
                 file.seek(start)
-                return file.read(READ_AT_ONCE)
+                return file.read(self.at_once)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise DataError(f"{self.path}: not a complete gzip file ({error})") from None
         except OSError as error:
             raise DataError(f"{self.path}: cannot be read ({error.strerror or error})") from None
 
     def _decode(self, line: bytes) -> AnyEvent:
+        where = self.place(self._lines)
         self._lines += 1
-        where = f"{self.path}, line {self._lines}"
         try:
             event = self.codec.decode(line)
         except DataError as error:
@@ -263,7 +281,7 @@ def load_state(path: Path) -> RunState:
         try:
             apply(state, event)
         except DataError as error:
-            raise DataError(f"{path}: {error.cause}", error.remedy) from None
+            raise DataError(f"{path}, line {state.events}: {error.cause}", error.remedy) from None
     return state
 
 

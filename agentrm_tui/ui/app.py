@@ -22,12 +22,13 @@ from agentrm_models.errors import AgentRMError
 from agentrm_models.terminal_text import clean, one_line, strip_controls
 from agentrm_tui.runs.events import AnyEvent
 from agentrm_tui.runs.plan import RunPlan
-from agentrm_tui.runs.store import RunReader, runs_folder
+from agentrm_tui.runs.recording import Recording
+from agentrm_tui.runs.store import runs_folder
 from agentrm_tui.settings import launcher_memory
 from agentrm_tui.ui import catalog
 from agentrm_tui.ui.drawn_text import SafeText
 from agentrm_tui.ui.screens.launcher import Launcher
-from agentrm_tui.ui.session import EngineWanted, Left, Link, Session, Surroundings, end_engine
+from agentrm_tui.ui.session import EngineWanted, Left, Link, Session, Surroundings, Unreadable, end_engine
 
 if TYPE_CHECKING:
     from agentrm_tui.ui.palette import ActionCommands
@@ -57,6 +58,9 @@ class AgentRMApp(App[int]):
         paused: Start `plan` paused.
         in_terminal: Use no more colours than the terminal has; pictures have all.
         painted: Called once, after the first paint.
+
+    Attributes:
+        failure: Why the file that was asked for cannot be shown, or only in part; for when the screen is gone.
     """
 
     TITLE = "agentrm"
@@ -86,6 +90,7 @@ class AgentRMApp(App[int]):
         self._ticking = tick
         self._safe_text = SafeText()
         self._painted = painted
+        self.failure: AgentRMError | None = None
         self._links: dict[Link, Session | None] = {}
         few_colours = in_terminal and self.console.color_system in ("standard", "windows", None)
         self._choose_theme(PLAIN_THEME if few_colours else DEFAULT_THEME)
@@ -156,6 +161,23 @@ class AgentRMApp(App[int]):
         if screen is not None:
             self._leave(screen)
 
+    @on(Unreadable)
+    def _unreadable(self, message: Unreadable) -> None:
+        """Say why a file cannot be shown: in the launcher, or as the program's last line."""
+        launcher, screen = self._launcher(), self._shown_run()
+        if launcher is None or screen is None:
+            self._give_up(message.error)
+        else:
+            self.notify(str(message.error), severity="error", timeout=10)
+            self._leave(screen)
+
+    def _launcher(self) -> Launcher | None:
+        return next((item for item in self.screen_stack if isinstance(item, Launcher)), None)
+
+    def _give_up(self, error: AgentRMError) -> None:
+        self.failure = error
+        self.exit()
+
     @on(EngineWanted)
     def _engine_wanted(self) -> None:
         screen = self._shown_run()
@@ -191,11 +213,14 @@ class AgentRMApp(App[int]):
     async def _leave(self, screen: EpisodeScreen) -> None:
         """Go back to the launcher, or out where there is none."""
         link = screen.session.link
-        launcher = next((item for item in self.screen_stack if isinstance(item, Launcher)), None)
+        launcher, damage = self._launcher(), screen.session.feed.damage
         if launcher is None:
             if link is not None:
                 await self._close(link)
-            self.exit(0)
+            if damage is not None:
+                self._give_up(damage)
+            else:
+                self.exit(0)
             return
         self.pop_screen()
         if link is not None:
@@ -242,21 +267,12 @@ class AgentRMApp(App[int]):
             end_engine(link, session is not None and session.over)
 
 
-class RunTail:
+class RunTail(Recording):
     """Reads a run file that an engine may not have begun to write yet, or may never have finished."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._reader = RunReader(path)
 
     def poll(self) -> list[AnyEvent]:
         """What is new; nothing before the file exists."""
-        return self._reader.poll() if self._path.exists() else []
-
-    @property
-    def notice(self) -> str:
-        """What is wrong with the file's end; empty while all is well."""
-        return self._reader.notice
+        return super().poll() if self.path.exists() else []
 
 
 def _start_engine(plan: RunPlan, resume: Path | None, paused: bool) -> Link:

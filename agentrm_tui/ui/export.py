@@ -32,8 +32,17 @@ async def _draw(run_path: Path, size: tuple[int, int], at_event: int | None) -> 
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         screen = app.screen
-        if at_event is not None and isinstance(screen, EpisodeScreen):
-            screen.session.feed.seek(at_event)
-            screen.refresh_run()
+        if isinstance(screen, EpisodeScreen):
+            _read_on(screen)
+            if at_event is not None:
+                screen.session.feed.seek(at_event)
+                screen.refresh_run()
+                _read_on(screen)
         await pilot.pause()
         return app.export_screenshot(title="agentrm-tui")
+
+
+def _read_on(screen: EpisodeScreen) -> None:
+    """Go to where the screen should stand; no timer does it here."""
+    while screen.session.feed.behind:
+        screen.refresh_run()

@@ -1,39 +1,28 @@
 """Where the screen's state comes from: events of a run file, applied by the reducer, at a position one can move.
 
 Live and replay are the same: a live screen stands at the end of a file that grows. The worker never pushes; a timer
-asks `poll` at most ten times a second and one snapshot answers, so that no backlog can build up.
+asks `poll` at most ten times a second and one snapshot answers, so that no backlog can build up. A long file is read
+and applied a part at a time, with keys answered in between.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+from agentrm_models.errors import DataError
 from agentrm_tui.engine.commands import Status
 from agentrm_tui.runs import events as ev
-from agentrm_tui.runs.state import RunState, apply
+from agentrm_tui.runs.state import EpisodeState, RunState
+from agentrm_tui.ui.recorded_events import Reader, RecordedEvents
+from agentrm_tui.ui.timeline import Timeline
 
 POLL_SECONDS = 0.1
-EVENTS_A_POLL = 2_000
-"""Events applied at most in one poll, so that a long file cannot hold up a key."""
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 LONGEST_WAIT = 1.0
 """Seconds of a recorded pause that playing keeps at most, at normal speed."""
 SHORTEST_WAIT = 0.15
 """Seconds that playing gives each event at least, at normal speed."""
-
-
-class Reader(Protocol):
-    """Reads a run file that may still grow."""
-
-    def poll(self) -> list[ev.AnyEvent]:
-        """The events that were appended since the last call."""
-        ...
-
-    @property
-    def notice(self) -> str:
-        """A line about a torn end of the file; empty while all is well."""
-        ...
 
 
 class Snapshot(NamedTuple):
@@ -67,17 +56,26 @@ class Feed:
     """
 
     def __init__(self, reader: Reader, clock: Callable[[], float], *, follow: bool) -> None:
-        self.events: list[ev.AnyEvent] = []
-        self.state = RunState()
         self.follow = follow
         self.playing = False
         self.speed = 1.0
-        self.version = 0
         self._reader = reader
+        self._timeline = Timeline(reader)
         self._clock = clock
         self._goal = 0
+        self._to_end = False
         self._seen_at = clock()
         self._due = 0.0
+
+    @property
+    def events(self) -> RecordedEvents:
+        """All events that were read, as far as they are sound."""
+        return self._timeline.events
+
+    @property
+    def state(self) -> RunState:
+        """The run after `position` events; `episode` gives trees."""
+        return self._timeline.state
 
     @property
     def position(self) -> int:
@@ -85,56 +83,88 @@ class Feed:
         return self.state.events
 
     @property
+    def version(self) -> int:
+        """Changes whenever the state does."""
+        return self._timeline.version
+
+    @property
+    def damage(self) -> DataError | None:
+        """Why the file cannot be read beyond the last event; None while all is well."""
+        return self._timeline.damage
+
+    @property
     def notice(self) -> str:
         """What is wrong with the end of the file, for recordings; a file that grows may end in half a line."""
+        if self.damage is not None:
+            return str(self.damage)
         return "" if self.follow else self._reader.notice
 
     @property
     def last_event(self) -> ev.AnyEvent | None:
         """The event that was applied last."""
-        return self.events[self.position - 1] if 0 < self.position <= len(self.events) else None
+        return self._read(self.position - 1)
+
+    @property
+    def final_event(self) -> ev.AnyEvent | None:
+        """The last event that was read."""
+        return self._read(len(self.events) - 1)
 
     @property
     def behind(self) -> bool:
-        """Whether events wait for the next poll."""
-        return self.position < self._goal
+        """Whether the next poll has something to read or to apply that is there already."""
+        return self.position < self._goal or self._timeline.reading
+
+    @property
+    def progress(self) -> float:
+        """How much of the file is read, or of the way to the wanted position is done, in [0, 1]."""
+        return self._reader.share if self._timeline.reading else self.position / max(1, self._goal)
+
+    def episode(self, name: str) -> EpisodeState | None:
+        """An episode with its tree; None where it has not started.
+
+        Raises:
+            DataError: Its records were changed after they were read.
+        """
+        return self._timeline.episode(name)
 
     def poll(self, status: Status | None = None, *, running: bool = False) -> Snapshot:
         """Read what is new, apply what is due, and say how things stand.
 
         Raises:
-            DataError: The file is not a run file, or does not fit together.
+            DataError: The file is not a run file: nothing of it is good. Later damage is kept in `damage`.
         """
         now = self._clock()
-        fresh = self._reader.poll()
-        if fresh:
-            self.events.extend(fresh)
+        towards_end = self.follow or self._to_end
+        if not (towards_end and self.position < self._goal) and self._timeline.poll():
             self._seen_at = now
-        if self.follow:
+        if towards_end:
             self._goal = len(self.events)
         elif self.playing:
             self._play(now)
         self._catch_up()
+        self._to_end = self._to_end and self.behind
         between = now - self._seen_at if running and self.follow else 0.0
         return Snapshot(
             self.state, self.position, len(self.events), self.version, status, now, self.state.clock + between
         )
 
     def seek(self, position: int) -> None:
-        """Stand after `position` events (clamped) and stop playing."""
+        """Stand after `position` events (clamped) and stop playing; polls go on where that takes longer.
+
+        The end is that of the file, also while it is still being read.
+        """
         self.playing = False
         self._move(position)
+        self._to_end = self._goal == len(self.events) and self.behind
 
     def seek_step(self, direction: int) -> None:
         """Go to the next (1) or the previous (-1) environment step, or to the end of the file on that side."""
-        index = self.position + (0 if direction > 0 else -2)
-        while 0 <= index < len(self.events) and not isinstance(self.events[index], ev.Acted):
-            index += direction
-        self.seek(index + 1)
+        self.seek(self.events.step_beside(self.position, direction))
 
     def play(self) -> None:
         """Play on or stop; at the end it starts from the beginning."""
         self.playing = not self.playing
+        self._to_end = False
         self._due = self._clock()
         if self.playing and self.position >= len(self.events):
             self._move(0)
@@ -146,28 +176,25 @@ class Feed:
 
     def seek_episode(self, by: int) -> None:
         """Stand at the end of the next (1) or the previous (-1) episode of the file."""
-        last: dict[str, int] = {}
-        for number, event in enumerate(self.events):
-            if event.episode:
-                last[event.episode] = number
-        if not last:
-            return
-        order = list(last)
-        here = self.shown_episode()
-        index = order.index(here) if here in last else 0
-        self.seek(last[order[max(0, min(len(order) - 1, index + by))]] + 1)
+        end = self.events.episode_end_beside(self._goal, by)
+        if end is not None:
+            self.seek(end)
 
     def shown_episode(self) -> str:
         """The episode of the event that was applied last."""
-        for number in range(self.position - 1, -1, -1):
-            if self.events[number].episode:
-                return self.events[number].episode
-        return ""
+        return self.events.episode_at(self.position)
+
+    def _read(self, number: int) -> ev.AnyEvent | None:
+        """An event; None where there is none, or its record was changed after it was read."""
+        try:
+            return self.events[number] if 0 <= number < len(self.events) else None
+        except DataError:
+            return None
 
     def _play(self, now: float) -> None:
         while self.playing and self._due <= now:
             if self.position >= len(self.events):
-                self.playing = False
+                self.playing = self._timeline.reading
                 return
             before = self.state.clock
             self._move(self.position + 1)
@@ -176,12 +203,9 @@ class Feed:
 
     def _move(self, position: int) -> None:
         self._goal = max(0, min(len(self.events), position))
-        if self._goal < self.position:
-            self.state = RunState()
-            self.version += 1
-        self._catch_up(limit=len(self.events))
+        self._catch_up()
 
-    def _catch_up(self, limit: int = EVENTS_A_POLL) -> None:
-        for event in self.events[self.position : min(self._goal, self.position + limit)]:
-            apply(self.state, event)
-            self.version += 1
+    def _catch_up(self) -> None:
+        if self.position != self._goal:
+            self._timeline.move(self._goal)
+            self._goal = min(self._goal, len(self.events))

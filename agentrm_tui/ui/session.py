@@ -8,12 +8,14 @@ from typing import NamedTuple, Protocol
 
 from textual.message import Message
 
+from agentrm_models.errors import DataError
 from agentrm_tui.engine.commands import Command, Pause, Phase, Resume, Status, Step
 from agentrm_tui.runs import events as ev
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.search.tree import NodeId
 from agentrm_tui.ui.catalog import Offer
-from agentrm_tui.ui.feed import Feed, Reader, Snapshot
+from agentrm_tui.ui.feed import Feed, Snapshot
+from agentrm_tui.ui.recorded_events import Reader
 
 PATIENCE = 2.0
 """Seconds that an engine has for its last words."""
@@ -79,6 +81,14 @@ class Left(Message):
 
 class EngineWanted(Message):
     """An engine should go on with the file of the run on the screen."""
+
+
+class Unreadable(Message):
+    """Nothing of the run file on the screen is good."""
+
+    def __init__(self, error: DataError) -> None:
+        self.error = error
+        super().__init__()
 
 
 class Facts(NamedTuple):
@@ -211,7 +221,7 @@ class Session:
         )
 
     def _at_its_end(self) -> bool:
-        last = self.feed.events[-1] if self.feed.events else None
+        last = self.feed.final_event
         return isinstance(last, ev.RunFinished) and last.reason == "finished"
 
     def send(self, *commands: Command) -> None:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from agentrm_tui.runs.plan import RunPlan
 
 
+_A_GLANCE = 65_536
+"""Bytes that are read before the screen is opened: whether it is a run at all."""
+
+
 def run_app(
     plan: RunPlan | None = None, *, replay: Path | None = None, attach: Path | None = None, paused: bool = False
 ) -> int:
@@ -28,7 +32,7 @@ def run_app(
         paused: Start the plan paused.
 
     Raises:
-        DataError: `replay` or `attach` is not a run file, or `replay` holds no event.
+        DataError: `replay` or `attach` is not a run file or damaged, or `replay` holds no event.
     """
     gc.disable()
     try:
@@ -36,7 +40,7 @@ def run_app(
         from agentrm_tui.ui.app import AgentRMApp, real_surroundings
 
         for path in filter(None, (replay, attach)):
-            if not RunReader(path).poll() and path is replay:
+            if next(RunReader(path, _A_GLANCE).read_all(), None) is None and path is replay:
                 raise DataError(f"{path}: not a run file of agentrm-tui: it holds no event")
         app = AgentRMApp(
             real_surroundings(),
@@ -51,6 +55,8 @@ def run_app(
             code = app.run()
         finally:
             app.close_engines()
+        if app.failure is not None:
+            raise app.failure
     finally:
         gc.enable()
     return code if code is not None else app.return_code or 0

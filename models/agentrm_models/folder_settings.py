@@ -40,6 +40,7 @@ class FolderSettings(msgspec.Struct, frozen=True, omit_defaults=True):
             this folder a reward model.
         beta: β with which an implicit reward model was trained.
         aggregate: What becomes of the steps of an implicit reward model.
+        stop_at: The reward from which on a trajectory is good enough, where adaptive Best-of-N stops; chosen on dev.
     """
 
     prompt: PromptStyle | None = None
@@ -50,6 +51,7 @@ class FolderSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     reference: FolderName = ""
     beta: float | None = None
     aggregate: Aggregate | None = None
+    stop_at: float | None = None
 
     @property
     def language(self) -> str:

@@ -216,12 +216,13 @@ def test_a_paused_engine_waits_at_the_end_so_that_one_can_go_back() -> None:
 
 
 def test_an_engine_that_waits_at_the_end_pauses_there_by_itself() -> None:
-    person = FakePerson(when("paused", Rewind(1), Resume()))
+    answers: dict[str, list[Command]] = {"ended": [Rewind(1)], "paused": [Resume()]}
+    person = FakePerson(lambda status: answers.pop(status.phase, []))
     control = person.control = EngineControl(person, wait_at_end=True, clock=lambda: 7.0)
     assert control.before_request(pending()) is None
     assert control.after_episode("0") == RewindTo(1)
     assert control.before_request(pending()) is None
-    assert person.phases == ["running", "paused", "paused", "running"]
+    assert person.phases == ["running", "ended", "paused", "running"]
 
 
 def test_request_nodes() -> None:

@@ -32,7 +32,7 @@ Starter = Callable[..., EngineLink]
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Starter]:
     """Starts engines that also know the fake environments; all are closed after the test."""
-    monkeypatch.setenv("PYTHONPATH", str(PLUGIN))
+    monkeypatch.setenv("PYTHONPATH", str(PLUGIN), prepend=os.pathsep)
     links: list[EngineLink] = []
 
     def start_one(
@@ -404,7 +404,7 @@ def test_noise_goes_to_the_log_and_never_to_the_terminal(tmp_path: Path) -> None
         "link.close()\n"
     )
     path = tmp_path / "run.jsonl"
-    environment = {**os.environ, "PYTHONPATH": str(PLUGIN)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(PLUGIN), os.environ.get("PYTHONPATH", "")))}
     parent = subprocess.run(
         [sys.executable, "-c", script, str(path)], env=environment, capture_output=True, text=True, timeout=60
     )

@@ -73,7 +73,7 @@ def test_wrong_bundled_names_offer_the_nearest(bundled: Path) -> None:
         ("random:x", "reward", UsageError, "whole number"),
         ("hf:model", "policy", UsageError, "hf:ORG/REPO"),
         ("hf:org/repo:model.bin", "policy", UsageError, "only a .gguf file can be named"),
-        ("hf:org/repo:model.gguf", "reward", UsageError, "is the whole repository"),
+        ("hf:org/repo:model.gguf", "reward", UsageError, "the whole repository"),
         ("no/such/folder", "policy", DataError, "no/such/folder does not exist"),
         ("missing.gguf", "policy", DataError, "missing.gguf does not exist"),
         ("human", "reward", UsageError, "is a policy, not a reward model"),

@@ -130,11 +130,10 @@ def test_a_reader_that_follows_sees_each_event_once_it_is_whole(tmp_path: Path) 
     assert reader.poll() == []
 
 
-def test_a_long_file_is_read_a_part_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_file_is_read_a_part_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     live = play(path)
-    monkeypatch.setattr(store, "READ_AT_ONCE", 500)
-    reader = RunReader(path)
+    reader = RunReader(path, at_once=500)
     first = reader.poll()
     assert len(first) < len(live.events) and reader.behind and reader.notice == ""
     assert same([*first, *reader.read_all()], live.events)
@@ -318,10 +317,9 @@ def test_pipes_devices_folders_and_missing_files_are_refused_at_once(tmp_path: P
 
 def test_a_line_without_end_is_refused_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "LONGEST_RECORD", 10_000)
-    monkeypatch.setattr(store, "READ_AT_ONCE", 4_000)
     path = tmp_path / "endless.jsonl"
     path.write_bytes(b"x" * 50_000)
-    reader = RunReader(path)
+    reader = RunReader(path, at_once=4_000)
     with pytest.raises(DataError, match="longer than any record"):
         list(reader.read_all())
     assert reader.complete == 0

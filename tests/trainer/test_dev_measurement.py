@@ -22,11 +22,11 @@ from agentrm_models.specs import load_reward
 from agentrm_trainer.config import Config
 from agentrm_trainer.data.judged import Judged, JudgedGroup, pair_accuracy
 from agentrm_trainer.data.tokenizer import load_tokenizer, train_tokenizer
+from agentrm_trainer.data.trajectories import Trajectory, Turn
 from agentrm_trainer.fitting import reward_kinds
 from agentrm_trainer.fitting.backbone import Provenance, new_policy, save_model
 from agentrm_trainer.fitting.dev_states import LEAST_DIFFERENCES, DevStates
 from agentrm_trainer.fitting.reward_kinds import Explicit, Implicit
-from agentrm_trainer.stages.collect import Trajectory, Turn
 
 WORDS = ["climb", "down", "the", "ladder", "jump", "over", "a", "stair", "look", "up", "wait", "here", "now", "then"]
 ENVIRONMENTS = ("ladder", "stairs")

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from agentrm_models.load_options import LoadOptions
 from agentrm_trainer.workflow import plays
 from agentrm_trainer.workflow.pipeline import run_stage
-from agentrm_trainer.workflow.workspace import clear_leftovers, partial_path, unfinished_path
+from agentrm_trainer.workflow.workspace import clear_leftovers, partial_path
 from agentrm_tui.runs import open_run
 from agentrm_tui.runs.events import (
     Acted,
@@ -123,7 +123,7 @@ def test_a_chunk_that_was_killed_is_gone_on_with(tmp_path, events: int) -> None:
     plays.play(PLAN, whole)
     with killed_in_run(1, events):
         plays.play(PLAN, broken)
-    begun = unfinished_path(broken)
+    begun = partial_path(broken)
     clear_leftovers(tmp_path)
     kept = begun.read_bytes() if events else b""
     if events:
@@ -139,7 +139,7 @@ def test_a_chunk_that_was_killed_is_gone_on_with(tmp_path, events: int) -> None:
 def test_what_is_left_of_another_run_is_played_afresh(tmp_path, other: str) -> None:
     whole, path = tmp_path / "whole.jsonl", tmp_path / "run.jsonl"
     plays.play(PLAN, whole)
-    begun = unfinished_path(path)
+    begun = partial_path(path)
     foreign = {"search": replace(PLAN, search=BestOfN(n=2)), "policy": replace(PLAN, policy="expert:0.3")}
     with killed_in_run(1, 25):
         plays.play(foreign.get(other, PLAN), path)
@@ -159,18 +159,18 @@ def test_what_a_killed_process_left_is_cleared_or_put_back(tmp_path) -> None:
     for name in ("checkpoint", ".checkpoint.new", ".policy.old", ".backbone.old", "backbone"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text(name)
-    partial_path(tmp_path / "checkpoint" / "run.jsonl").write_text("half")
+    partial_path(tmp_path / "checkpoint" / "model.safetensors").write_text("half")
+    partial_path(tmp_path / "checkpoint" / "run.jsonl").write_text("to be resumed")
     (tmp_path / ".lock").write_text("")
     clear_leftovers(tmp_path)
     found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    assert found == {"checkpoint/file", "policy/file", "backbone/file", ".lock"}
+    assert found == {"checkpoint/file", "checkpoint/.run.jsonl.part", "policy/file", "backbone/file", ".lock"}
     assert (tmp_path / "policy" / "file").read_text() == ".policy.old"
     assert (tmp_path / "backbone" / "file").read_text() == "backbone"
 
 
 def test_no_pattern_for_results_matches_a_part(tmp_path) -> None:
     for name in ("maze-0000000.jsonl", "maze.json", "model.safetensors"):
-        for part in (partial_path(tmp_path / name), unfinished_path(tmp_path / name)):
-            part.write_text("half")
+        partial_path(tmp_path / name).write_text("half")
         assert not list(tmp_path.glob(f"*{Path(name).suffix}"))
         assert not list(tmp_path.glob(f"{Path(name).stem}*"))

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import msgspec
-import pytest
-from agentrm_trainer.config_check import check_config
 from fake_ladder import FakeLadder
 
-from agentrm_models.errors import UsageError
 from agentrm_trainer.config import EnvironmentSection
 from agentrm_trainer.data.tasks import tasks_from
 
@@ -22,9 +18,3 @@ def test_test_tasks_may_have_levels_of_their_own():
     assert levels(section, "train") == levels(section, "dev") == [one, other, one, other]
     assert levels(section, "test") == [other] * 4
     assert levels(EnvironmentSection(name="ladder", levels=(one,)), "test") == [one] * 4
-
-
-def test_an_unknown_test_level_is_refused(make_workspace):
-    section = EnvironmentSection(name="ladder", test_levels=("hihg",))
-    with pytest.raises(UsageError, match="ladder has no level 'hihg'"):
-        check_config(msgspec.structs.replace(make_workspace().config, environments=(section,)))

@@ -203,14 +203,27 @@ class FakeReader:
 
     def __init__(self, events: list[ev.AnyEvent]) -> None:
         self.fresh = list(events)
+        self.polled: list[ev.AnyEvent] = []
         self.torn = ""
+        self.behind = False
+        self.share = 1.0
 
     def append(self, *events: ev.AnyEvent) -> None:
         self.fresh.extend(events)
 
     def poll(self) -> list[ev.AnyEvent]:
         fresh, self.fresh = self.fresh, []
+        self.polled += fresh
         return fresh
+
+    def place(self, number: int) -> str:
+        return f"fake.jsonl, line {number + 1}"
+
+    def size(self, number: int) -> int:
+        return 100
+
+    def read(self, number: int) -> ev.AnyEvent:
+        return self.polled[number]
 
     @property
     def notice(self) -> str:

@@ -12,23 +12,26 @@ from textual.screen import Screen
 from textual.widgets import Footer
 
 from agentrm_models.errors import DataError
-from agentrm_models.terminal_text import on_one_line, one_line
+from agentrm_models.terminal_text import one_line
+from agentrm_tui.runs.state import EpisodeState
 from agentrm_tui.search.tree import NodeId
 from agentrm_tui.terminal_text import duration
 from agentrm_tui.ui.actions import find_action
 from agentrm_tui.ui.feed import POLL_SECONDS, Snapshot
 from agentrm_tui.ui.keys.episode import EPISODE
 from agentrm_tui.ui.screens.layout import wear_layout
-from agentrm_tui.ui.session import Facts, Session
+from agentrm_tui.ui.session import Facts, Session, Unreadable
 from agentrm_tui.ui.views import EpisodeView, view_episode
 from agentrm_tui.ui.widgets.bars import PANES, PaneTabs, Scrubber, TitleBar
-from agentrm_tui.ui.widgets.budget import Budget, activity
+from agentrm_tui.ui.widgets.budget import Activity, Budget, activity
 from agentrm_tui.ui.widgets.candidates import Candidates
 from agentrm_tui.ui.widgets.picture import PicturePane
 from agentrm_tui.ui.widgets.search_tree import SearchTree
 from agentrm_tui.ui.widgets.transcript import Transcript
 from agentrm_tui.ui.widgets.value_plot import ValuePlot
 
+HURRY_SECONDS = 0.01
+"""Pause between two polls while a long file is read."""
 WIDE, BROAD, TALL = 100, 160, 30
 """From WIDE×TALL cells on all panes are shown at once, from BROAD on in three columns."""
 
@@ -60,6 +63,10 @@ class EpisodePanes(Screen[None]):
         self._faults = 0
         self._told: set[str] = set()
         self._opened_at: float | None = None
+        self._unreadable = False
+        self._hurrying = False
+        self._damage_told = False
+        self._shown: EpisodeState | None = None
 
     def compose(self) -> ComposeResult:
         """Title, panes, scrubber (recordings), budget, keys."""
@@ -95,12 +102,17 @@ class EpisodePanes(Screen[None]):
 
     def refresh_run(self) -> None:
         """Read what is new and paint once."""
+        if self._unreadable:
+            return
         try:
             snapshot = self.session.poll()
+            self._shown = self.session.feed.episode(self._shown_episode(snapshot))
         except DataError as error:
-            self.app.exit(error.exit_code, message=on_one_line(f"error: {error}"))
+            self._unreadable = True
+            self.post_message(Unreadable(error))
             return
         self.snapshot = snapshot
+        self._hurry()
         if snapshot.status is not None:
             for node, actions in snapshot.status.actions.items():
                 self.actions[snapshot.status.episode, node] = actions
@@ -114,6 +126,16 @@ class EpisodePanes(Screen[None]):
         if facts != self.facts:
             self.facts = facts
             self.refresh_bindings()
+
+    def _hurry(self) -> None:
+        """Come back at once while a long file is read; keys are answered in between."""
+        if self._ticking and self.session.feed.behind and not self._hurrying:
+            self._hurrying = True
+            self.set_timer(HURRY_SECONDS, self._read_on)
+
+    def _read_on(self) -> None:
+        self._hurrying = False
+        self.refresh_run()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what applies now is bound, shown and offered."""
@@ -152,7 +174,13 @@ class EpisodePanes(Screen[None]):
         loaders = [item.notice for item in state.loading.values()]
         faults = [fault.message for fault in state.faults if not fault.episode]
         shown = self.view.notices if self.view is not None else ()
-        return tuple(filter(None, (*loaders, self.session.feed.notice, *faults, *shown)))
+        feed = self.session.feed
+        said = (
+            (*loaders, feed.notice, *faults, *shown)
+            if feed.damage is None
+            else (*loaders, *faults, *shown, feed.notice)
+        )
+        return tuple(filter(None, said))
 
     @on(Candidates.Selected)
     @on(SearchTree.Selected)
@@ -171,7 +199,7 @@ class EpisodePanes(Screen[None]):
     def _show_episode(self, snapshot: Snapshot) -> None:
         state = snapshot.state
         waiting = self._waiting_words(snapshot)
-        shown = state.episodes.get(self._shown_episode())
+        shown = self._shown
         key = (snapshot.version, shown.id if shown else "", self.selected, waiting if shown is None else "", self.size)
         if key == self._drawn:
             if self.view is None or not self.view.candidates:
@@ -191,10 +219,10 @@ class EpisodePanes(Screen[None]):
         judged = state.run is None or state.run.plan.search.needs_reward
         self.query_one(ValuePlot).show(self.view, judged=judged)
 
-    def _shown_episode(self) -> str:
+    def _shown_episode(self, snapshot: Snapshot) -> str:
         if self.session.replay:
             return self.session.feed.shown_episode()
-        state, status = self.session.feed.state, self.snapshot.status if self.snapshot is not None else None
+        state, status = snapshot.state, snapshot.status
         if not self.episode and status is not None and status.episode in state.episodes:
             return status.episode
         return self.episode or (state.current.id if state.current is not None else "")
@@ -212,13 +240,23 @@ class EpisodePanes(Screen[None]):
         self.query_one(TitleBar).show(state, self.view, self.session.replay)
         notice = one_line(self.notices[-1]) if self.notices else ""
         driven = self.waits_for(self.view.id) if self.view is not None and self.session.live else ""
-        self.query_one(Budget).show(activity(self.session, snapshot, driven), state.ledger, snapshot.elapsed, notice)
+        doing = self._reading(activity(self.session, snapshot, driven))
+        self.query_one(Budget).show(doing, state.ledger, snapshot.elapsed, notice)
         scrubber = self.query_one(Scrubber)
         if scrubber.display != self.session.replay:
             scrubber.display = self.session.replay
         if self.session.replay:
             feed = self.session.feed
             scrubber.show(snapshot.position, snapshot.total, state.clock, feed.playing, feed.speed)
+
+    def _reading(self, doing: Activity) -> Activity:
+        """What a person should know first: that the file is damaged where one stands, or is still being read."""
+        feed = self.session.feed
+        if feed.damage is not None and feed.position == len(feed.events):
+            return doing._replace(what=one_line(feed.notice))
+        if feed.behind and self.session.link is None:
+            return doing._replace(what=f"reading {feed.progress:.0%}")
+        return doing
 
     def _waiting_words(self, snapshot: Snapshot) -> str:
         """What an empty table says: what is being loaded and for how long, or what comes next."""
@@ -244,6 +282,10 @@ class EpisodePanes(Screen[None]):
 
     def _report_faults(self, snapshot: Snapshot) -> None:
         """Tell faults, and what a model said about itself when it was loaded, once."""
+        feed = self.session.feed
+        if feed.damage is not None and not self._damage_told:
+            self._damage_told = True
+            self.notify(one_line(feed.notice), severity="error", markup=False, timeout=10)
         faults = snapshot.state.faults
         for fault in faults[self._faults :]:
             text = one_line(f"{fault.message}. {fault.remedy}" if fault.remedy else fault.message)

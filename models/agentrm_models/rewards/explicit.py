@@ -101,6 +101,7 @@ class ExplicitReward:
         likelihoods: The same for conversations that begin with a certain instruction; `likelihood` is for all others.
         language: Reads the causal language model that tells the likelihood; None takes the reward model itself.
         environments: What it was trained on.
+        threshold: The reward from which on a trajectory is good enough.
 
     Attributes:
         notice: Says why the prefix cache is not used; empty where it is.
@@ -123,6 +124,7 @@ class ExplicitReward:
         likelihoods: Mapping[str, float] | None = None,
         language: Reader | None = None,
         environments: tuple[str, ...] = (),
+        threshold: float | None = None,
     ) -> None:
         from agentrm_models.loading import digest_of_weights
         from agentrm_models.rewards.reader import Reader
@@ -143,6 +145,7 @@ class ExplicitReward:
             prompt,
             context_length=self._reader.context_length,
             environments=environments,
+            threshold=threshold,
         )
 
     @classmethod
@@ -175,6 +178,7 @@ class ExplicitReward:
             likelihoods=likelihoods,
             language=language,
             environments=settings.environments,
+            threshold=settings.stop_at,
         )
 
     @property

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, get_args
 
 import msgspec
 
@@ -27,8 +27,12 @@ from agentrm_models.rewards.base import RewardModel, RewardTraits, ScoreGroup
 from agentrm_models.usage import ProgressHook, Usage, ignore_progress
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from agentrm_models.loading import LoadedModel
     from agentrm_models.rewards.reader import Reader
+
+Logs = TypeVar("Logs", float, "Tensor")
 
 DEFAULT_BETA = 0.05
 """Where no file says what the policy was trained with (that of arXiv 2412.01981). It changes no order."""
@@ -102,6 +106,7 @@ class ImplicitReward:
         prompt: Which instruction both models are given.
         digest: Identity of weights and settings.
         environments: What the policy was trained on.
+        threshold: The reward from which on a trajectory is good enough.
 
     Attributes:
         notice: Why a prefix cache is not used; empty where both are.
@@ -121,6 +126,7 @@ class ImplicitReward:
         prompt: PromptStyle = "full",
         digest: str = "",
         environments: tuple[str, ...] = (),
+        threshold: float | None = None,
     ) -> None:
         for reader in (policy, reference):
             if not reader.tells_likelihood:
@@ -138,6 +144,7 @@ class ImplicitReward:
             unit=unit_of(aggregate),
             context_length=min(windows, default=0),
             environments=environments,
+            threshold=threshold,
         )
 
     @classmethod
@@ -173,6 +180,7 @@ class ImplicitReward:
             prompt=settings.prompt or "full",
             digest=_digest(found, aggregate or ""),
             environments=settings.environments,
+            threshold=settings.stop_at,
         )
 
     @property
@@ -222,10 +230,15 @@ class ImplicitReward:
             [float(logs[:, 0].sum(dtype=float)) for logs in reader.logs(steps, progress)] for reader in self._pair
         )
         for step, mine, theirs in zip(steps, policy, reference, strict=True):
-            reward = self._beta * (mine - theirs)
+            reward = log_ratio(self._beta, mine, theirs)
             if not math.isfinite(reward):
                 raise DataError(f"{self._traits.name}: the reward of a step is {reward}", "Weights are damaged.")
             self._known[step] = reward
+
+
+def log_ratio(beta: float, policy: Logs, reference: Logs) -> Logs:
+    """The reward of replies, of how likely two models find them: the same in play and in the loss."""
+    return beta * (policy - reference)
 
 
 def _steps(conversation: Conversation) -> list[Conversation]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from agentrm_models.rewards.implicit import log_ratio
 from agentrm_models.trie.packed_attention import PackedPass
 from agentrm_trainer.data.packed_trees import PackedTrees
 from agentrm_trainer.fitting.packed_forward import packed_hidden, word_logs
@@ -29,12 +30,12 @@ def reply_rewards(pair: Pair, packed: PackedTrees, device: str, bf16: bool) -> T
     attention = PackedPass(packed.tokens, device)
 
     def logs(model: Any) -> Tensor:
-        return word_logs(model, packed_hidden(model, packed.tokens, attention, bf16), packed.words, bf16)
+        words = word_logs(model, packed_hidden(model, packed.tokens, attention, bf16), packed.words, bf16)
+        return words.new_zeros(packed.replies).index_add(0, packed.words.replies.to(device), words)
 
     with torch.no_grad():
         reference = logs(pair.reference)
-    ratios = logs(pair.model) - reference
-    return pair.beta * ratios.new_zeros(packed.replies).index_add(0, packed.words.replies.to(device), ratios)
+    return log_ratio(pair.beta, logs(pair.model), reference)
 
 
 def implicit_loss(pair: Pair, packed: PackedTrees, device: str, bf16: bool, total: float = 0.0) -> Tensor:

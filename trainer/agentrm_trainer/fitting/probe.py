@@ -9,7 +9,7 @@ import torch
 from agentrm_models.load_options import LoadOptions
 from agentrm_trainer.data.tasks import task_ids
 from agentrm_trainer.workflow.plays import HeldPolicy, Sampling, make_plan, outcomes, play
-from agentrm_trainer.workflow.workspace import Workspace, unfinished_path
+from agentrm_trainer.workflow.workspace import Workspace, partial_path
 from agentrm_tui.search.greedy import Greedy
 
 
@@ -33,7 +33,7 @@ def probe_greedy(workspace: Workspace, model: Any, tokenizer: Any, tasks: int, t
                 sampling = Sampling(0.0, config.evaluate.max_tokens, config.seed, len(chosen), load)
                 plan = make_plan(section.name, chosen, Greedy(), sampling, "probe")
                 path = folder / f"{section.name}-{tokens:010d}.jsonl"
-                for earlier in (path, unfinished_path(path)):
+                for earlier in (path, partial_path(path)):
                     earlier.unlink(missing_ok=True)
                 found = outcomes(play(plan, path, models=HeldPolicy(policy)))
                 scores[section.name] = round(sum(found) / len(found), 4)

@@ -10,8 +10,11 @@ import msgspec
 import torch
 
 from agentrm_models.errors import DataError
+from agentrm_models.load_options import LoadOptions
+from agentrm_models.specs import load_reward
 from agentrm_trainer.data.labelled_trees import read_labelled_trees
 from agentrm_trainer.data.packed_trees import PackedTrees, batches, join_trees
+from agentrm_trainer.data.thresholds import store_threshold
 from agentrm_trainer.data.tokenizer import load_tokenizer
 from agentrm_trainer.fitting.dev_states import DevStates
 from agentrm_trainer.fitting.optimisation import Budget, Trainer, load_checkpoint, save_checkpoint
@@ -19,6 +22,7 @@ from agentrm_trainer.fitting.processes import Processes
 from agentrm_trainer.fitting.reward_kinds import Explicit, Implicit, RewardKind
 from agentrm_trainer.workflow.progress import Task
 from agentrm_trainer.workflow.workspace import StageFolder, Workspace
+from agentrm_tui.runs.store import load_state
 
 
 class Cursor(msgspec.Struct):
@@ -194,7 +198,18 @@ class FitRun:
             self._save_model({})
         else:
             self._evaluate()
-        self._folder.finish(**self._figures())
+        self._folder.finish(**self._figures(), stopping=self._choose_threshold())
+
+    def _choose_threshold(self) -> dict[str, float] | None:
+        """Let the model that was kept say from which reward on adaptive Best-of-N may stop; None without dev runs."""
+        runs = sorted((self._workspace.folder("explore") / "dev" / "runs").glob("*-ends.jsonl"))
+        if not runs:
+            return None
+        config, folder = self._workspace.config, self._folder.path / "reward"
+        reward = load_reward(str(folder), LoadOptions(device=self._processes.device, threads=config.threads))
+        found = store_threshold(folder, map(load_state, runs), reward, config.seed)
+        reward.close()
+        return None if found is None else {name: round(value, 4) for name, value in found._asdict().items()}
 
 
 class _Source:

@@ -1,6 +1,6 @@
 """Runs as stages use them: a plan and a run file, complete or not there; what a stop or a crash left is resumed.
 
-While a chunk is played its file has a name that no pattern for finished files matches (`unfinished_path`); it can be
+While a chunk is played its file has a name that no pattern for finished files matches (`partial_path`); it can be
 watched there with `agentrm-tui attach`.
 """
 
@@ -18,7 +18,7 @@ from agentrm_models.load_options import LoadOptions
 from agentrm_models.policies.base import Policy
 from agentrm_models.rewards.base import RewardModel
 from agentrm_trainer.workflow.workers import check_stop_here
-from agentrm_trainer.workflow.workspace import unfinished_path
+from agentrm_trainer.workflow.workspace import partial_path
 from agentrm_tui.runs.events import AnyEvent, RunStarted
 from agentrm_tui.runs.open_run import FreshModels, open_run
 from agentrm_tui.runs.plan import RunPlan
@@ -124,36 +124,36 @@ def play(
     """
     if path.exists():
         return load_state(path)
-    unfinished, source = unfinished_path(path), models or KeptModels()
+    partial, source = partial_path(path), models or KeptModels()
 
     def emit(event: AnyEvent) -> None:
         check_stop_here()
         if watch is not None:
             watch(event)
 
-    with open_run(plan, unfinished, resume=_can_be_resumed(unfinished, plan, source), models=source) as run:
+    with open_run(plan, partial, resume=_can_be_resumed(partial, plan, source), models=source) as run:
         try:
             state = run.drive(watch=emit)
         except AgentRMError:
-            state = load_state(unfinished)
+            state = load_state(partial)
             if not (all_may_fail and state.episodes and all(one.status == "failed" for one in state.episodes.values())):
                 raise
-    unfinished.replace(path)
+    partial.replace(path)
     return state
 
 
-def _can_be_resumed(unfinished: Path, plan: RunPlan, models: FreshModels) -> bool:
+def _can_be_resumed(partial: Path, plan: RunPlan, models: FreshModels) -> bool:
     """Whether a run that was left behind can be gone on with; any other, and what cannot be read, is taken away."""
-    if not unfinished.exists():
+    if not partial.exists():
         return False
     try:
-        found = load_state(unfinished)
+        found = load_state(partial)
     except DataError:
         found = RunState()
     failed = any(episode.status == "failed" for episode in found.episodes.values())
     if found.run is not None and not failed and _is_of(found.run, plan, models):
         return True
-    unfinished.unlink()
+    partial.unlink()
     return False
 
 

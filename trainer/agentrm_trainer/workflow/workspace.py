@@ -43,11 +43,6 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
-def unfinished_path(path: Path) -> Path:
-    """Where a run is played until it has ended: unlike other parts it outlives a crash, to be gone on with."""
-    return path.with_name(f".{path.name}.unfinished")
-
-
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that it is there as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,9 +100,13 @@ def replace_folder(new: Path, final: Path) -> None:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Undo what a process that was killed while writing has left: parts of files, and folders between two names."""
+    """Undo what a process that was killed while writing has left: parts of files, and folders between two names.
+
+    The part of a run file stays until the stage is finished: `plays.play` resumes it.
+    """
     for path in sorted(folder.rglob(".*.part")):
-        path.unlink(missing_ok=True)
+        if not path.name.endswith(".jsonl.part"):
+            path.unlink(missing_ok=True)
     for path in sorted(folder.rglob(".*.old")):
         final = path.with_name(path.name.removeprefix(".").removesuffix(".old"))
         if not final.exists():
@@ -202,7 +201,7 @@ class StageFolder:
         if self._muted:
             return
         self.save_clock()
-        for path in self.path.rglob(".*.unfinished"):
+        for path in self.path.rglob(".*.part"):
             path.unlink()
         done = Done(self.name, self._settings.digest, self._settings.seed, round(self.minutes, 3), figures)
         write_json(self.path / "done.json", done)
