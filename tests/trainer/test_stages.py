@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from types import SimpleNamespace
 
@@ -55,6 +56,25 @@ def stages_until(workspace, *stages):
     for stage in stages:
         run_stage(workspace, stage)
     return workspace
+
+
+def test_a_figure_that_is_no_number_can_be_read_by_the_next_stage(make_workspace) -> None:
+    folder = make_workspace().stage("collect")
+    folder.open(False)
+    folder.log(loss=math.nan)
+    folder.finish(loss=math.nan, best=math.inf)
+    assert make_workspace().done("collect").figures == {"loss": None, "best": None}
+    assert json.loads((folder.path / "metrics.jsonl").read_text())["loss"] is None
+
+
+def test_probes_where_nothing_was_held_out(make_workspace) -> None:
+    workspace = make_workspace(
+        collect={"held_out": 0.0}, sft={"probe_tokens": 3_000, "probe_tasks": 2, "checkpoint_minutes": 1e-9}
+    )
+    run_stage(workspace, "collect")
+    run_stage(workspace, "sft")
+    probes = workspace.done("sft").figures["probes"]
+    assert probes and all(probe.keys() == {"tokens", "ladder"} for probe in probes)
 
 
 def test_the_expert_is_replayable_and_noise_is_not_learnt(tmp_path):

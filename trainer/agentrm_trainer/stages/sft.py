@@ -156,20 +156,21 @@ class SftRun:
             return
         section = self._config.sft
         loss = self._held_out_loss()
+        held_out = {} if loss is None else {"held_out_loss": round(loss, 5)}
         success = probe_greedy(
             self._workspace, self._trainer.model, self._tokenizer, section.probe_tasks, self._state.tokens
         )
-        self._state.probes.append({"tokens": self._state.tokens, "held_out_loss": loss, **success})
-        self._folder.log(probe=True, tokens=self._state.tokens, held_out_loss=round(loss, 5), **success)
+        self._state.probes.append({"tokens": self._state.tokens, **held_out, **success})
+        self._folder.log(probe=True, tokens=self._state.tokens, **held_out, **success)
         shown = ", ".join(f"{name} {value:.2f}" for name, value in success.items())
-        self._workspace.display.say(
-            f"sft: {self._state.tokens / 1e6:.1f}M tokens, held-out loss {loss:.3f}, dev greedy: {shown}"
-        )
+        said = "nothing held out" if loss is None else f"held-out loss {loss:.3f}"
+        self._workspace.display.say(f"sft: {self._state.tokens / 1e6:.1f}M tokens, {said}, dev greedy: {shown}")
         if section.policy_outcome and not self._state.policy_tokens and min(success.values()) >= section.policy_outcome:
             self._keep_policy()
             self._workspace.display.say("sft: this one is kept as the policy")
 
-    def _held_out_loss(self) -> float:
+    def _held_out_loss(self) -> float | None:
+        """Mean loss on the held-out trajectories; None where there is nothing to learn in them."""
         total, count = 0.0, 0
         with torch.no_grad():
             for first in range(0, len(self._held_out), 8):
@@ -178,7 +179,7 @@ class SftRun:
                 if learnt:
                     loss = cloning_loss(self._trainer.model, batch, self._processes.device, self._config.sft.bf16)
                     total, count = total + float(loss) * learnt, count + learnt
-        return total / count if count else float("nan")
+        return total / count if count else None
 
     def _save(self) -> None:
         if not self._processes.first:

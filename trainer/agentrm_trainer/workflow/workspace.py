@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -52,8 +51,8 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON atomically; structs are written as mappings."""
-    write_atomically(path, json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False) + "\n")
+    """Write indented JSON atomically; structs are written as mappings, what is not a number as null."""
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
 
 
 def read_json(path: Path, kind: Any = Any) -> Any:
@@ -192,9 +191,9 @@ class StageFolder:
         """Append one line to `metrics.jsonl`, with the minutes spent."""
         if self._muted:
             return
-        line = json.dumps({"minutes": round(self.minutes, 3), **figures})
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(line + "\n")
+        line = msgspec.json.encode({"minutes": round(self.minutes, 3), **figures})
+        with (self.path / "metrics.jsonl").open("ab") as stream:
+            stream.write(line + b"\n")
 
     def finish(self, **figures: Any) -> None:
         """Write `done.json`."""
