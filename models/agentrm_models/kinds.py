@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from agentrm_models.bundled import ModelRole, role_name
 from agentrm_models.errors import AgentRMError, DataError, UsageError
 from agentrm_models.load_options import LoadOptions
+from agentrm_models.spelling import nearest
 from agentrm_models.typed_path import typed_path
 
 Model = TypeVar("Model", covariant=True)
@@ -112,8 +112,8 @@ def unknown(spec: str, role: ModelRole, kinds: Sequence[type[ModelSpec[Model]]])
         return UsageError(f"{spec}: this file is no {role_name(role)}", f"Give {needed}.")
     if "/" in spec or spec.startswith((".", "~")) or path.suffix.lower() in (".safetensors", ".gguf"):
         return DataError(f"{spec} does not exist")
-    near = get_close_matches(spec, [word for kind in kinds for word in kind.spellings()], n=1, cutoff=0.5)
+    near = nearest(spec, (word for kind in kinds for word in kind.spellings()))
     forms = ", ".join(form for kind in kinds for form in kind.syntax)
     return UsageError(
-        f"unknown {role_name(role)} {spec[:80]!r}", f"Did you mean {near[0]!r}?" if near else f"Use one of: {forms}."
+        f"unknown {role_name(role)} {spec[:80]!r}", f"Did you mean {near!r}?" if near else f"Use one of: {forms}."
     )

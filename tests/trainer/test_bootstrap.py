@@ -23,7 +23,6 @@ def test_a_normal_sample_gives_the_textbook_interval():
     half = 1.96 * values.std() / math.sqrt(400)
     assert interval.low == pytest.approx(values.mean() - half, abs=0.03)
     assert interval.high == pytest.approx(values.mean() + half, abs=0.03)
-    assert interval.above_zero
 
 
 def test_coin_flips_have_the_binomial_percentiles():

@@ -139,6 +139,7 @@ SETTINGS: list[tuple[tuple[str, ...], str]] = [
     (("fit.likelihoods=[0.1, .inf]",), "fit.likelihoods.1: inf is not a finite number"),
     (("explore.iterations=true",), "explore.iterations: expected `int`, got `bool` (it is 'True')"),
     (("sft.clip=yes",), "sft.clip: expected `float`, got `bool`"),
+    (("sft.learning_rate=1e10",), "sft.learning_rate: expected `float` <= 1.0"),
     (("sft.bf16=1",), "sft.bf16: expected `bool`, got `int`"),
     (("evaluate.methods=[greedy, baem]",), "there is no method 'baem'. Did you mean 'beam'?"),
     (("fit.kind=explict",), "fit.kind: invalid enum value 'explict' (it is 'explict'). Did you mean 'explicit'?"),

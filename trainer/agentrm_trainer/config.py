@@ -19,6 +19,7 @@ Length = Annotated[int, Meta(ge=1, le=4_000_000)]
 Few = Annotated[int, Meta(ge=1, le=10_000)]
 """What multiplies the work: samples, beams, layers, episodes at once."""
 Rate = Annotated[float, Meta(gt=0)]
+LearningRate = Annotated[float, Meta(gt=0, le=1)]
 Minutes = Annotated[float, Meta(ge=0)]
 Seed = Annotated[int, Meta(ge=0, lt=2**62)]
 FolderName = Annotated[str, Meta(pattern=r"^[\w-][\w.-]*$", max_length=100)]
@@ -131,7 +132,7 @@ class SftSection(_Section, frozen=True, kw_only=True):
 
     init_from: str = ""
     prompt: Literal["short", "full"] = "short"
-    learning_rate: Rate = 1e-3
+    learning_rate: LearningRate = 1e-3
     weight_decay: Annotated[float, Meta(ge=0)] = 0.05
     warmup: Share = 0.03
     clip: Rate = 1.0
@@ -269,7 +270,7 @@ class FitSection(_Section, frozen=True, kw_only=True):
     targets: Literal["ends", "all"] = "ends"
     aggregates: Annotated[tuple[Aggregate, ...], Meta(min_length=1)] = ("sum",)
     prompt: Literal["short", "full"] = "short"
-    learning_rate: Rate = 3e-4
+    learning_rate: LearningRate = 3e-4
     head_rate: Rate = 3.0
     weight_decay: Annotated[float, Meta(ge=0)] = 0.05
     warmup: Share = 0.05

@@ -6,7 +6,6 @@ import math
 import re
 import types
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -14,6 +13,7 @@ import msgspec
 import yaml
 
 from agentrm_models.errors import UsageError
+from agentrm_models.spelling import did_you_mean, nearest
 from agentrm_trainer.config import Config
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -127,8 +127,8 @@ def find_config(source: str) -> Path:
     path = Path(source)
     if path.is_file():
         return path
-    near = get_close_matches(source, recipe_names(), n=1, cutoff=0.5)
-    hint = f"Did you mean {near[0]!r}?" if near else f"Recipes: {', '.join(recipe_names())}."
+    near = nearest(source, recipe_names())
+    hint = f"Did you mean {near!r}?" if near else f"Recipes: {', '.join(recipe_names())}."
     raise UsageError(f"--config {source[:200]!r} is neither a recipe nor a file", hint)
 
 
@@ -194,7 +194,7 @@ def _refuse_unknown(data: Any, kind: type, key: str, place: Place) -> None:
     for name, value in data.items():
         inner = f"{key}.{name}" if key else str(name)
         if name not in hints:
-            raise UsageError(f"{place.of(inner)}: unknown key {inner[:120]!r}", nearest(str(name), tuple(hints)))
+            raise UsageError(f"{place.of(inner)}: unknown key {inner[:120]!r}", did_you_mean(str(name), tuple(hints)))
         section, many = _section(hints[name])
         if section is not None:
             for number, item in enumerate(value if many and isinstance(value, list) else [value]):
@@ -208,12 +208,6 @@ def _section(hint: Any) -> tuple[type | None, bool]:
     if get_origin(hint) is tuple:
         return _section(get_args(hint)[0])[0], True
     return None, False
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """A remedy that offers the nearest right spelling, or lists what there is."""
-    near = get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
 
 
 def _override(data: dict[str, Any], override: str) -> None:
@@ -234,7 +228,7 @@ def _override(data: dict[str, Any], override: str) -> None:
         return
     hints = get_type_hints(kind)
     if last not in hints:
-        raise UsageError(f"--set: unknown key {key[:120]!r}", nearest(last, tuple(hints)))
+        raise UsageError(f"--set: unknown key {key[:120]!r}", did_you_mean(last, tuple(hints)))
     target[last] = value
 
 
@@ -243,7 +237,7 @@ def _descend(target: Any, kind: Any, name: str, key: str) -> tuple[Any, Any]:
         return target[_index(target, name, key)], kind
     hints = get_type_hints(kind)
     if name not in hints:
-        raise UsageError(f"--set: unknown key {key[:120]!r}", nearest(name, tuple(hints)))
+        raise UsageError(f"--set: unknown key {key[:120]!r}", did_you_mean(name, tuple(hints)))
     section, many = _section(hints[name])
     if section is None:
         raise UsageError(f"--set: {name!r} in {key[:120]!r} has no keys inside")
@@ -261,7 +255,7 @@ def _wrong_value(error: msgspec.ValidationError, data: Any, place: Place) -> Usa
     key = re.sub(r"\[(\d+|\.\.\.)\]", r".\1", at.rstrip("`")).lstrip(".")
     value, options = _value_at(data, key), _options(key)
     said = f" (it is {str(value)[:60]!r})" if key and not isinstance(value, dict | list) else ""
-    remedy = nearest(str(value), options) if options and isinstance(value, str) else ""
+    remedy = did_you_mean(str(value), options) if options and isinstance(value, str) else ""
     return UsageError(f"{place.of(key)}: {key or 'the file'}: {cause[:1].lower()}{cause[1:]}{said}", remedy)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -10,6 +9,7 @@ import msgspec
 
 from agentrm_models.errors import DataError, UsageError
 from agentrm_models.folder_settings import FolderSettings, read_settings
+from agentrm_models.spelling import nearest
 
 ModelRole: TypeAlias = Literal["policy", "reward"]
 
@@ -104,7 +104,7 @@ def find_bundled(name: str, role: ModelRole) -> BundledModel:
     known = f"Known: {', '.join(model.spec for model in fitting)}." if fitting else "None is shipped with this version."
     if any(model.name == name for model in models):
         raise UsageError(f"bundled:{name} is not a {role_name(role)}", known)
-    near = get_close_matches(name, [model.name for model in fitting], n=1, cutoff=0.4)
+    near = nearest(name, [model.name for model in fitting])
     raise UsageError(
-        f"unknown bundled {role_name(role)} {name[:80]!r}", f"Did you mean 'bundled:{near[0]}'?" if near else known
+        f"unknown bundled {role_name(role)} {name[:80]!r}", f"Did you mean 'bundled:{near}'?" if near else known
     )

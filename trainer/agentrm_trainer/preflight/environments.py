@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from agentrm_models.errors import AgentRMError
+from agentrm_models.spelling import did_you_mean
 from agentrm_trainer.config import Config, EnvironmentSection
-from agentrm_trainer.config_file import nearest
 from agentrm_trainer.data.tasks import initial_state, tasks_from, unseen_tasks
 from agentrm_trainer.preflight.mistakes import Given, Mistake, Rule, shown
 from agentrm_trainer.workflow.registry import STAGES
@@ -67,7 +67,9 @@ def _levels(environment: Environment, section: EnvironmentSection, key: str) -> 
     for name in ("levels", "test_levels"):
         for level in getattr(section, name):
             if known and level not in known:
-                yield Mistake(f"{key}.{name}", f"{section.name} has no level {level[:80]!r}", nearest(level, known))
+                yield Mistake(
+                    f"{key}.{name}", f"{section.name} has no level {level[:80]!r}", did_you_mean(level, known)
+                )
 
 
 def _abilities(environment: Environment, section: EnvironmentSection, key: str, given: Given) -> Iterator[Mistake]:

@@ -15,11 +15,6 @@ class Interval(msgspec.Struct, frozen=True):
     low: float
     high: float
 
-    @property
-    def above_zero(self) -> bool:
-        """Whether the whole interval lies above 0."""
-        return self.low > 0
-
 
 def bootstrap_mean(values: Sequence[float], draws: int, seed: int) -> Interval:
     """Mean of values and the 2.5 % and 97.5 % percentiles of the means of resampled values.
