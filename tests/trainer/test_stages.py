@@ -67,6 +67,25 @@ def test_a_figure_that_is_no_number_can_be_read_by_the_next_stage(make_workspace
     assert json.loads((folder.path / "metrics.jsonl").read_text())["loss"] is None
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("chunks/ladder-0000020.jsonl", b'{"environment": "lad', "is damaged"),
+        ("clock.json", b'{"minutes": "x"}', "cannot be read"),
+        ("clock.json", b"[1]", "cannot be read"),
+    ],
+)
+def test_a_damaged_file_of_a_stage_is_one_line(make_workspace, name: str, content: bytes, words: str) -> None:
+    workspace = make_workspace(collect={"processes": 1})
+    run_stage(workspace, "collect")
+    folder = workspace.folder("collect")
+    (folder / "done.json").unlink()
+    (folder / name).write_bytes(content)
+    with pytest.raises(DataError, match=words) as told:
+        run_stage(make_workspace(resume=True, collect={"processes": 1}), "collect")
+    assert "\n" not in str(told.value)
+
+
 def test_probes_where_nothing_was_held_out(make_workspace) -> None:
     workspace = make_workspace(
         collect={"held_out": 0.0}, sft={"probe_tokens": 3_000, "probe_tasks": 2, "checkpoint_minutes": 1e-9}

@@ -18,7 +18,7 @@ from agentrm_models.load_options import LoadOptions
 from agentrm_models.messages import PromptStyle
 from agentrm_trainer.config import EnvironmentSection
 from agentrm_trainer.data.tasks import task_ids
-from agentrm_trainer.data.trajectories import Trajectory, trajectory_of
+from agentrm_trainer.data.trajectories import Trajectory, read_trajectories, trajectory_of
 from agentrm_trainer.workflow.plays import Sampling, make_plan, play
 from agentrm_trainer.workflow.workers import run_chunks
 from agentrm_trainer.workflow.workspace import StageFolder, Workspace, write_atomically, write_json
@@ -104,14 +104,14 @@ def _merge(workspace: Workspace, folder: StageFolder, jobs: list[CollectJob]) ->
     seen: dict[str, None] = {}
     repeated = 0
     for job in jobs:
-        for line in job.path.read_bytes().splitlines():
-            trajectory = msgspec.json.decode(line, type=Trajectory)
+        for trajectory in read_trajectories(job.path):
             if trajectory.initial_state in seen:
                 repeated += 1
                 continue
             seen[trajectory.initial_state] = None
             counts[trajectory.environment] = counts.get(trajectory.environment, 0) + 1
-            (held_out if rng.random() < workspace.config.collect.held_out else kept).append(line + b"\n")
+            line = msgspec.json.encode(trajectory) + b"\n"
+            (held_out if rng.random() < workspace.config.collect.held_out else kept).append(line)
     if not kept:
         raise DataError("the expert solved no task", "Check the environments of the configuration.")
     write_atomically(folder.path / "train.jsonl", b"".join(kept))

@@ -175,7 +175,7 @@ class StageFolder:
 
     def _clock(self) -> float:
         clock = self.path / "clock.json"
-        return float(read_json(clock)["minutes"]) if clock.exists() else 0.0
+        return float(read_json(clock, dict[str, float]).get("minutes", 0.0)) if clock.exists() else 0.0
 
     @property
     def minutes(self) -> float:
