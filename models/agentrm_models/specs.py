@@ -15,6 +15,7 @@ from agentrm_models.policies.base import Policy
 from agentrm_models.policies.registry import POLICY_KINDS, PolicySpec
 from agentrm_models.rewards.base import RewardModel
 from agentrm_models.rewards.registry import REWARD_KINDS, RewardSpec
+from agentrm_models.server_address import without_secrets
 
 
 def policy_kinds() -> tuple[str, ...]:
@@ -57,7 +58,7 @@ def parse_spec(spec: str, role: ModelRole) -> PolicySpec | RewardSpec:
     if claims(spec, REWARD_KINDS if role == "policy" else POLICY_KINDS):
         other: ModelRole = "reward" if role == "policy" else "policy"
         remedy = f"Give it with --{other}."
-        raise UsageError(f"{spec[:80]!r} is a {role_name(other)}, not a {role_name(role)}", remedy)
+        raise UsageError(f"{without_secrets(spec)[:80]!r} is a {role_name(other)}, not a {role_name(role)}", remedy)
     raise unknown(spec, role, POLICY_KINDS if role == "policy" else REWARD_KINDS)
 
 

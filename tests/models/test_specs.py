@@ -87,6 +87,23 @@ def test_mistakes_are_one_clear_line(spec: str, role: str, error: type[AgentRMEr
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("role", ["policy", "reward"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "htps://me:hunter2@there/v1",
+        "openai:http://me:hunter2@there/v1",
+        "https//there/v1?api_key=hunter2",
+        "http://me:hunter2@there/v1",
+    ],
+)
+def test_no_mistake_repeats_a_password(spec: str, role: str) -> None:
+    load = load_policy if role == "policy" else load_reward
+    with pytest.raises(AgentRMError) as raised:
+        load(spec)
+    assert "hunter2" not in str(raised.value)
+
+
 def test_folders_are_checked_before_a_library_sees_them(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds a reward model, not a policy"):
         load_policy(str(make_folder(tmp_path / "reward", "LlamaForSequenceClassification")))
