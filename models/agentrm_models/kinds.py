@@ -14,6 +14,7 @@ from typing import ClassVar, Generic, NamedTuple, TypeVar
 from agentrm_models.bundled import ModelRole, role_name
 from agentrm_models.errors import AgentRMError, DataError, UsageError
 from agentrm_models.load_options import LoadOptions
+from agentrm_models.server_address import without_secrets
 from agentrm_models.spelling import nearest
 from agentrm_models.typed_path import typed_path
 
@@ -107,13 +108,14 @@ def claims(spec: str, kinds: Sequence[type[ModelSpec[Model]]]) -> bool:
 def unknown(spec: str, role: ModelRole, kinds: Sequence[type[ModelSpec[Model]]]) -> AgentRMError:
     """The error for a spec that no kind knows; it offers the nearest spelling."""
     path = typed_path(spec)
+    shown = without_secrets(spec) if ":" in spec.partition("@")[0] else spec
     if path.is_file():
         needed = "a model folder or a .gguf file" if role == "policy" else "the folder of a Transformers classifier"
         return UsageError(f"{spec}: this file is no {role_name(role)}", f"Give {needed}.")
     if "/" in spec or spec.startswith((".", "~")) or path.suffix.lower() in (".safetensors", ".gguf"):
-        return DataError(f"{spec} does not exist")
+        return DataError(f"{shown} does not exist")
     near = nearest(spec, (word for kind in kinds for word in kind.spellings()))
     forms = ", ".join(form for kind in kinds for form in kind.syntax)
     return UsageError(
-        f"unknown {role_name(role)} {spec[:80]!r}", f"Did you mean {near!r}?" if near else f"Use one of: {forms}."
+        f"unknown {role_name(role)} {shown[:80]!r}", f"Did you mean {near!r}?" if near else f"Use one of: {forms}."
     )

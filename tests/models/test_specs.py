@@ -94,6 +94,9 @@ ADDRESSES = (
     "http://user:a/hunter2@host/v1",
     "http://host/v1?api_key=hunter2",
     "http://host/v1#model?token=hunter2",
+    "htps://user:hunter2@host/v1",
+    "openai:http://user:hunter2@host/v1",
+    "https//host/v1?api_key=hunter2",
 )
 PLACES = ("{}", " {}", "judge:{}", "coached:0.5:{}", "coached:x:{}", "implicit:bundled:small,{}", "implicit:{}",
           "scripted:{}", "bundled:{}", "hf:{}", "random:{}", "expert:{}", "judge:judge:{}", "{}.gguf")  # fmt: skip
