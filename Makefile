@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 COMPILER := $(shell command -v g++ || command -v clang++)
 
-.PHONY: run install install-dev test test-extras test-wheel lint types imports bench demo clean
+.PHONY: run install install-dev test coverage test-extras test-wheel lint types imports bench demo clean
 .DEFAULT_GOAL := run
 
 run: install
@@ -43,7 +43,11 @@ imports: install-dev
 	$(BIN)/lint-imports
 
 test: lint types imports
-	$(BIN)/pytest -n auto --cov --cov-report=term:skip-covered -rs
+	$(BIN)/pytest -n auto -rs
+
+# Which lines no test runs; half as long again as the tests alone.
+coverage: install-dev
+	$(BIN)/pytest -n auto --cov --cov-report=term:skip-covered
 
 # Each extra's install line in a fresh virtual environment, and that extra's tests; -rs names what is skipped and why.
 # One alone: make test-extras EXTRAS=scienceworld

@@ -186,8 +186,7 @@ def open_run(
     with ExitStack() as stack:
         resumed, writer = None, None
         if path is not None:
-            for folder in reversed([folder for folder in path.parents if not folder.exists()]):
-                stack.callback(_take_away, folder)
+            stack.callback(_take_away, [folder for folder in path.parents if not folder.exists()])
             writer = RunWriter(path)
             stack.callback(writer.close)
             resumed = _resumed(path, writer, resume)
@@ -260,10 +259,11 @@ class _Loading:
         return model
 
 
-def _take_away(folder: Path) -> None:
-    """Remove a folder that was made for a run file that never came to be."""
+def _take_away(folders: list[Path]) -> None:
+    """Remove folders, the innermost first, that were made for a run file that never came to be."""
     with suppress(OSError):
-        folder.rmdir()
+        for folder in folders:
+            folder.rmdir()
 
 
 def _say_nothing(what: str) -> None:

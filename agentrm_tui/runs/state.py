@@ -36,7 +36,7 @@ class EpisodeState(msgspec.Struct):
         abandoned: Nodes that a rewind left behind. Their ids are never given again.
         ordinals: How many children each node ever had.
         drawn: How many replies were ever sampled from each node, abandoned ones included.
-        forgotten: Its tree and history were dropped to save memory; what happened in it stands in the file alone.
+        forgotten: Its tree, its history and what `start` showed were dropped to save memory; they stand in the file.
     """
 
     id: str
@@ -55,21 +55,31 @@ class EpisodeState(msgspec.Struct):
     forgotten: bool = False
 
     def forget(self) -> None:
-        """Drop all but how the episode began and ended."""
+        """Drop all but what was played and how it ended."""
         self.forgotten = True
-        self.tree = _fresh_tree(self.start, self.tree.root.created)
-        for held in (self.history, self.abandoned, self.ordinals, self.drawn):
-            held.clear()
+        self.start = _name_of(self.start)
+        self.tree, self.history = _FORGOTTEN.tree, _FORGOTTEN.history
+        self.abandoned, self.ordinals, self.drawn = _FORGOTTEN.abandoned, _FORGOTTEN.ordinals, _FORGOTTEN.drawn
 
     def outline(self) -> EpisodeState:
         """Itself where it is forgotten, else a forgotten copy."""
         if self.forgotten:
             return self
-        copy = msgspec.structs.replace(
-            self, notices=[*self.notices], history=[], abandoned={}, ordinals={}, drawn={}, forgotten=True
-        )
-        copy.tree = _fresh_tree(self.start, self.tree.root.created)
+        copy = msgspec.structs.replace(self, notices=[*self.notices])
+        copy.forget()
         return copy
+
+
+def _name_of(start: ev.EpisodeStarted) -> ev.EpisodeStarted:
+    """Which task an episode plays, without what it showed."""
+    shown = dict.fromkeys(("observation", "picture", "state_key", "instruction", "reward_instruction"), "")
+    return msgspec.structs.replace(start, **shown)
+
+
+_FORGOTTEN = EpisodeState(
+    "", ev.EpisodeStarted(episode="", task="", goal="", observation="", step_limit=0), Tree({ROOT: Node(ROOT)})
+)
+"""What all forgotten episodes share; no event changes it."""
 
 
 class RunState(msgspec.Struct):

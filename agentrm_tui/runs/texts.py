@@ -13,7 +13,8 @@ _THOUGHT_KEPT = 1_000
 
 def printable(text: str) -> str:
     """Replace what UTF-8 cannot write (lone surrogates) by question marks."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    written = text.encode("utf-8", "replace").decode("utf-8")
+    return text if written == text else written  # one text in many events is held once
 
 
 def kept_reply(text: str) -> str:

@@ -12,7 +12,7 @@ from agentrm_models.errors import DataError
 from agentrm_tui.environments.pddl.grounding import GroundTask, ground
 from agentrm_tui.environments.pddl.language import Domain, Literal, Problem, Typed
 from agentrm_tui.environments.pddl.planning import Planner, RelaxedTask, Twins
-from agentrm_tui.environments.pddl.reading import format_problem, parse_domain, parse_problem
+from agentrm_tui.environments.pddl.reading import format_atom, parse_domain, parse_problem
 from agentrm_tui.environments.pddl.world import Level, World
 from agentrm_tui.environments.pddl.worlds import WORLDS
 
@@ -228,6 +228,20 @@ def test_reading_never_fails_with_anything_but_a_data_error(noise: str, cut: int
             parse_domain(text)
         except DataError as error:
             assert len(str(error)) < 300
+
+
+def format_problem(problem: Problem) -> str:
+    """A problem as PDDL text."""
+    objects = " ".join(f"{item.name} - {item.types[0]}" for item in problem.objects)
+    initial = " ".join(format_atom(atom) for atom in problem.initial)
+    goal = " ".join(
+        format_atom(literal.atom) if literal.positive else f"(not {format_atom(literal.atom)})"
+        for literal in problem.goal
+    )
+    return (
+        f"(define (problem {problem.name})\n  (:domain {problem.domain})\n  (:objects {objects})\n"
+        f"  (:init {initial})\n  (:goal (and {goal})))\n"
+    )
 
 
 @given(st.sampled_from(LEVELS), st.integers(0, 10**9))

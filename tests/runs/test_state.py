@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 from fake_world import fake_plan
 
@@ -50,6 +51,26 @@ def test_a_fork_begins_with_its_parents_past() -> None:
     assert child.ledger.policy_tokens_computed == 0
     apply(state, ev.Chosen(episode="0.f1", node="0.0"))
     assert state.episodes["0"].chosen == "0.1"
+
+
+def test_a_long_run_keeps_of_old_episodes_what_was_played_and_how_it_ended() -> None:
+    state, shown = RunState(trees_kept=2), "x" * 10_000
+    for number in range(50):
+        name = str(number)
+        start = ev.EpisodeStarted(
+            episode=name, task=f"t{name}", goal="g", observation=shown, step_limit=9, instruction=shown, picture=shown
+        )
+        end = ev.EpisodeFinished(episode=name, node="0.0", outcome=0.5, steps=1)
+        for event in (start, msgspec.structs.replace(proposed("0.0"), episode=name), end):
+            apply(state, event)
+    old, new = state.episodes["3"], state.episodes["49"]
+    assert (old.start.task, old.outcome, old.steps, old.status) == ("t3", 0.5, 1, "finished")
+    assert old.ledger.policy_tokens_computed == 5 and state.ledger.policy_tokens_computed == 250
+    assert "0.0" in new.tree and new.start.picture == shown
+    assert sum(len(msgspec.json.encode(episode.start)) > 9_000 for episode in state.episodes.values()) == 2
+    assert sum("0.0" in episode.tree for episode in state.episodes.values()) == 2
+    apply(state, ev.Truncated(episode="3", what="policy", dropped=1))
+    assert state.episodes["4"].notices == old.notices == []
 
 
 def test_refused_actions_are_no_transitions() -> None:

@@ -16,7 +16,7 @@ from agentrm_models.errors import AgentRMError, DataError, MemoryExhaustedError
 from agentrm_models.trie.ledger import TokenLedger, begin_run
 from agentrm_trainer import cli
 from agentrm_trainer.stages import sft as sft_module
-from agentrm_trainer.workflow import plays, workers
+from agentrm_trainer.workflow import workers
 from agentrm_trainer.workflow.failures import in_one_line
 from agentrm_trainer.workflow.pipeline import run_stage
 from agentrm_tui.runs.store import load_state
@@ -44,7 +44,6 @@ def test_the_figures_of_a_chunk_are_its_own(make_workspace) -> None:
     after = load_state(runs[1]).ledger
     runs[1].unlink()
     (workspace.folder("explore") / "done.json").unlink()
-    plays.forget_models()
     run_stage(make_workspace(resume=True, explore={"dev_samples": 0}), "explore")
     alone = load_state(runs[1]).ledger
     assert alone.policy_tokens_unique == after.policy_tokens_unique > 100

@@ -190,8 +190,16 @@ def test_what_fits_together_is_no_mistake(run: Run, tmp_path: Path, sets: tuple[
         ("listed", {"train_tasks": 5, "dev_tasks": 2, "test_tasks": 2}, "listed has a fixed list of tasks"),
         ("narrow", {}, "environments.0.test_tasks: 8 test tasks are not left: narrow begins in few different states"),
         ("wordy", {}, "model.context: 512 does not hold how wordy begins (36"),
-        ("broken", {}, "raised RuntimeError: no licence found"),
-        ("stuck", {}, "ImportError: No module named 'engine'"),
+        (
+            "broken",
+            {},
+            "environments.0.name: environment 'broken': Broken.__init__ raised RuntimeError: no licence found",
+        ),
+        (
+            "stuck",
+            {},
+            "environments.0.name: environment 'stuck': Stuck.reset raised ImportError: No module named 'engine'",
+        ),
         ("scienceword:", {}, "unknown environment 'scienceword:'"),
     ],
 )

@@ -113,21 +113,8 @@ def parse_problem(text: str, domain: Domain, source: str = "problem") -> Problem
     return Problem(name, domain.name, objects, tuple(sorted(set(initial))), goal)
 
 
-def format_problem(problem: Problem) -> str:
-    """Write a problem as PDDL text; `parse_problem` reads it back."""
-    objects = " ".join(f"{item.name} - {item.types[0]}" for item in problem.objects)
-    initial = " ".join(_format_atom(atom) for atom in problem.initial)
-    goal = " ".join(
-        _format_atom(literal.atom) if literal.positive else f"(not {_format_atom(literal.atom)})"
-        for literal in problem.goal
-    )
-    return (
-        f"(define (problem {problem.name})\n  (:domain {problem.domain})\n  (:objects {objects})\n"
-        f"  (:init {initial})\n  (:goal (and {goal})))\n"
-    )
-
-
-def _format_atom(atom: Atom) -> str:
+def format_atom(atom: Atom) -> str:
+    """An atom as it stands in a file."""
     return f"({' '.join(atom)})"
 
 
@@ -308,7 +295,7 @@ class _Reader:
             if literal.atom[0] != EQUALITY:
                 yield literal
             elif (literal.atom[1] == literal.atom[2]) != literal.positive:
-                written = _format_atom(literal.atom)
+                written = format_atom(literal.atom)
                 self.fail(f"the goal {written if literal.positive else f'(not {written})'} can never hold", node)
 
     def initial(self, nodes: Sequence[Any], terms: set[str]) -> list[Atom]:
@@ -322,7 +309,7 @@ class _Reader:
         told = {literal.atom for literal, _ in literals if literal.positive}
         for literal, node in literals:
             if not literal.positive and literal.atom in told:
-                self.fail(f"{_format_atom(literal.atom)} is said to hold and not to hold", node)
+                self.fail(f"{format_atom(literal.atom)} is said to hold and not to hold", node)
         return [literal.atom for literal, _ in literals if literal.positive]
 
     def literal(self, node: Any, terms: set[str]) -> Literal:
@@ -352,11 +339,11 @@ class _Reader:
             remedy = did_you_mean(atom[0], sorted(self.predicates), "")
             self.fail(f"predicate {atom[0]!r} is not declared", node, remedy)
         if len(atom) - 1 != wanted:
-            self.fail(f"{_format_atom(atom)} needs {wanted} arguments", node)
+            self.fail(f"{format_atom(atom)} needs {wanted} arguments", node)
         for term in atom[1:]:
             if term not in terms:
                 remedy = did_you_mean(term, sorted(terms), "")
-                self.fail(f"{term!r} in {_format_atom(atom)} is not declared", node, remedy)
+                self.fail(f"{term!r} in {format_atom(atom)} is not declared", node, remedy)
 
 
 def _body(part: Group) -> Group:

@@ -25,6 +25,7 @@ from agentrm_trainer.config_view import value_at
 from agentrm_trainer.fitting.processes import Processes, launched_processes
 from agentrm_trainer.workflow.failures import in_one_line
 from agentrm_trainer.workflow.lifeline import end_with_parent
+from agentrm_trainer.workflow.plays import forget_models
 from agentrm_trainer.workflow.progress import make_display
 from agentrm_trainer.workflow.registry import Stage, stage_named
 from agentrm_trainer.workflow.workspace import Workspace
@@ -42,9 +43,12 @@ def run_here(workspace: Workspace, stage: Stage) -> None:
     workspace.check_upstream(stage)
     folder = workspace.stage(stage.name)
     processes = Processes(workspace.config.device if stage.processes else "cpu")
-    with in_one_line():
-        if not processes.open(workspace, folder):
-            stage.function(workspace.seen_by(stage), folder)
+    try:
+        with in_one_line():
+            if not processes.open(workspace, folder):
+                stage.function(workspace.seen_by(stage), folder)
+    finally:
+        forget_models()  # the next stage needs the memory, and may have other weights at the same place
 
 
 class Sitting(NamedTuple):
