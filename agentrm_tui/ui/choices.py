@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 
 from agentrm_models.bundled import bundled_models
-from agentrm_models.errors import UsageError
+from agentrm_models.errors import AgentRMError, UsageError
+from agentrm_models.terminal_text import one_line
 from agentrm_tui.environments.task_choice import seeded_ids
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.search_fields import fields_of, settings_of
@@ -71,6 +72,17 @@ def known_rewards() -> list[str]:
     """Specs of reward models that need nothing but this package."""
     bundled = [model.spec for model in bundled_models() if model.role == "reward"]
     return [*dict.fromkeys(bundled), "random"]
+
+
+def what_it_is(typed: str, field: str | None) -> str:
+    """One line on what a typed spec of a policy or a reward model names, or on what is wrong with it."""
+    from agentrm_models.specs import describe_spec  # the first picture does not wait for it
+
+    try:
+        words = describe_spec(typed.strip(), "reward" if field == "reward" else "policy")
+    except AgentRMError as error:
+        return one_line(str(error))
+    return one_line(f"{words[:1].upper()}{words[1:]}.")
 
 
 def usual_policy(environment: str) -> str:

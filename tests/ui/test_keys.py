@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from fake_run import FakeClock, FakeEngineLink, FakeReader, FakeRun, fake_plan, finished_run, running_run, surroundings
 from textual.pilot import Pilot
-from textual.widgets import Input, Select
+from textual.widgets import Input, Select, Static
 
 from agentrm_tui.engine.commands import Command, Fork, Override, Pause, Resume, Rewind, Status, Step, Stop, Unprune
 from agentrm_tui.runs.events import AnyEvent, Fault, Rewound
@@ -504,3 +504,29 @@ async def test_the_launcher_refuses_a_wrong_number(tmp_path: Path) -> None:
         await app.workers.wait_for_complete()
         assert isinstance(app.screen, Launcher)
         assert any("not a whole number" in item.message for item in app._notifications)
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "said"),
+    [
+        ("policy", "expert", "The environment's own expert."),
+        ("policy", "expertt", "Did you mean 'expert'?"),
+        ("policy", "random", "'random' is a reward model, not a policy"),
+        ("reward", "random", "Random scores"),
+        ("reward", "bundled:smal", "Did you mean 'bundled:small'?"),
+        ("policy", "http://me:hunter2@host/v1", "cannot hold a password"),
+    ],
+)
+async def test_the_launcher_says_what_a_model_is_while_it_is_typed(
+    tmp_path: Path, field: str, typed: str, said: str
+) -> None:
+    app = AgentRMApp(surroundings([], folder=tmp_path), tick=False)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        entry = app.screen.query_one(f"#{field}", Input)
+        entry.focus()
+        await pilot.pause()
+        entry.value = typed
+        await pilot.pause()
+        hint = str(app.screen.query_one("#hint", Static).content)
+        assert said in hint and "hunter2" not in hint

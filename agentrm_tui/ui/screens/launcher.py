@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import msgspec
-from rich.cells import cell_len
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -26,7 +25,6 @@ from agentrm_tui.runs.listing import RunSummary, list_runs
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.search_fields import SearchField, fields_of, flags
 from agentrm_tui.search.registry import ALGORITHMS
-from agentrm_tui.terminal_text import fit, number
 from agentrm_tui.ui.actions import bindings
 from agentrm_tui.ui.catalog import Offer
 from agentrm_tui.ui.choices import (
@@ -41,7 +39,9 @@ from agentrm_tui.ui.choices import (
     unlearned,
     usual_policy,
     usual_reward,
+    what_it_is,
 )
+from agentrm_tui.ui.recent_runs import run_line
 from agentrm_tui.ui.screens.address import AddressScreen
 from agentrm_tui.ui.screens.layout import wear_layout
 from agentrm_tui.ui.session import Surroundings
@@ -191,7 +191,7 @@ class Launcher(Screen[None]):
         width = max(30, listed.scrollable_content_region.width - 3)
         listed.clear_options()
         listed.add_options(
-            [Option(_run_line(run, self._outside.clock(), width), id=str(n)) for n, run in enumerate(runs)]
+            [Option(run_line(run, self._outside.clock(), width), id=str(n)) for n, run in enumerate(runs)]
         )
         if not runs and self._listed:
             listed.add_option(
@@ -276,6 +276,12 @@ class Launcher(Screen[None]):
         """Explain the focused field."""
         name = self.focused.id if self.focused is not None else ""
         self.query_one("#hint", Static).update(self._hint(name or ""))
+
+    @on(Input.Changed, "#policy, #reward")
+    def _model_typed(self, event: Input.Changed) -> None:
+        """Say what is named while it is typed."""
+        if event.input is self.focused:
+            self.query_one("#hint", Static).update(what_it_is(event.value, event.input.id))
 
     def _hint(self, name: str) -> str:
         if name.startswith(_SETTING):
@@ -370,29 +376,3 @@ def _setting(field: SearchField, typed: str) -> Input:
 
 def _number(value: int, field: str) -> Input:
     return Input(str(value), type="integer", compact=True, id=field)
-
-
-def _run_line(run: RunSummary, now: float, width: int) -> Content:
-    """Two lines: what was run, and how it went."""
-    age = _age(now - run.changed.timestamp())
-    if run.started is None:
-        problem = fit(one_line(run.problem), width)
-        return Content.assemble((fit(one_line(run.path.name), width), "$foreground 62%"), "\n", (problem, "$error"))
-    started, finished = run.started, run.finished
-    plan = started.plan
-    tasks = f"{len(plan.tasks)} task" + "s" * (len(plan.tasks) != 1)
-    name = one_line(f"{plan.environment} · {plan.search.words} · {tasks}")
-    score = "unfinished"
-    if finished is not None:
-        score = f"score {number(finished.score_mean)}" if finished.reason == "finished" else finished.reason
-    models = "  " + one_line(plan.policy + (f" + {plan.reward}" if plan.reward else ""))
-    first = fit(name, max(4, width - cell_len(age) - 1)) + " " + age
-    second = fit(models, max(4, width - cell_len(score) - 1)) + " " + score
-    return Content.assemble(first, "\n", (second, "$foreground 62%"))
-
-
-def _age(seconds: float) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit} ago"
-    return "now"
