@@ -9,6 +9,7 @@ after another, read by a stopwatch in a run of its own: what is beside it is all
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from functools import partial
 from typing import Any
 
 from measuring import ONE_EACH, Part, Settings, Way, cell, one_turn, take_turns
@@ -64,7 +65,7 @@ def _cell(settings: Settings, algorithm: str, episodes: int) -> dict[str, Any]:
 
     turns = take_turns(lambda: together(len(tasks)), {ONE_EACH: lambda: together(1)}, settings)
     shares = {
-        f"products_and_attention_{of}": _arithmetic(lambda size=size: together(size), settings)
+        f"products_and_attention_{of}": _arithmetic(partial(together, size), settings)
         for of, size in (("ours", len(tasks)), ("one_each", 1))
     }
     mine, theirs = ([x for part in turns[name][0].results for x in part] for name in ("ours", ONE_EACH))
@@ -87,7 +88,7 @@ def _arithmetic(way: Way, settings: Settings) -> float:
     return watch.seconds / turn.measured_seconds
 
 
-def _outcomes(state: RunState) -> list[float]:
+def _outcomes(state: RunState) -> list[float | None]:
     return [state.episodes[name].outcome for name in sorted(state.episodes, key=int)]
 
 

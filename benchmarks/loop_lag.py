@@ -83,7 +83,9 @@ def record(options: argparse.Namespace, path: Path) -> None:
 
 def watch(options: argparse.Namespace) -> None:
     """Be the screen: follow the search, probe the loop, and leave the figures in a file."""
-    from agentrm_tui.headless.choosing import TaskChoice, make_plan, search_from
+    from agentrm_tui.environments.task_choice import TaskChoice
+    from agentrm_tui.headless.choosing import make_plan
+    from agentrm_tui.runs.search_fields import settings_of
     from agentrm_tui.ui.app import AgentRMApp, real_surroundings
     from agentrm_tui.ui.screens.episode import EpisodeScreen
     from agentrm_tui.ui.start import set_aside
@@ -94,7 +96,7 @@ def watch(options: argparse.Namespace) -> None:
         feeding = [sys.executable, "-c", FEEDER, str(options.inside / "recorded.jsonl"), str(growing)]
         feeder = subprocess.Popen([*feeding, str(options.rate)])
     else:
-        choice, search = TaskChoice(number=200), search_from(options.search)
+        choice, search = TaskChoice(number=200), settings_of(options.search, {})
         plan = make_plan(options.environment, choice, search, policy="scripted", reward="random")
         app, feeder = AgentRMApp(real_surroundings(), plan=plan, painted=set_aside), None
     lags: list[float] = []

@@ -73,7 +73,7 @@ def main() -> int:
         if options.only and question not in options.only:
             continue
         paragraphs = [line for line in text.split("\n") if line.strip()]
-        content = {"question": question, "about": paragraphs, "scale": scale, "circumstances": about}
+        content: dict[str, Any] = {"question": question, "about": paragraphs, "scale": scale, "circumstances": about}
         content["cells"] = cells(settings)
         content["seconds"] = perf_counter() - began
         file = options.out / f"{question.replace(' ', '_').replace('.', '_')}.json"
@@ -110,11 +110,16 @@ def _be_quiet(threads: int) -> None:
 
 
 def _screen(settings: Settings) -> list[dict[str, Any]]:
-    """Run the scripts that measure the screen and, with `--full`, a long process; `--quick` leaves them out."""
+    """Run the scripts that measure the screen and, with `--full`, a long process; `--quick` leaves them out.
+
+    A script that fails ends everything: a page with an empty block would read as if nothing were to be said.
+    """
     found = []
     for script in settings.choose((), _SCREEN, (*_SCREEN, "memory.py")):
         ended = subprocess.run([sys.executable, HERE / script], capture_output=True, text=True, check=False)
         print(ended.stdout, ended.stderr, flush=True)
+        if not ended.stdout.strip():
+            raise SystemExit(f"{script} ended with exit code {ended.returncode} and measured nothing.")
         found.append({"script": script, "exit_code": ended.returncode, "output": ended.stdout.rstrip().split("\n")})
     return found
 

@@ -66,7 +66,7 @@ def packed(model: Any, states: Sequence[LabelledState]) -> Iterator[Part]:
     for batch in batches(trees, SECTION.tokens_per_step, range(len(trees))):
         rows = join_trees(batch)
         loss = regression_loss(model, rows, SECTION, "cpu", float(len(states)))
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         yield Part(rows.states, rows.size, loss.item())
 
 
