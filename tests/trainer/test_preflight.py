@@ -94,6 +94,8 @@ SETTINGS: list[tuple[tuple[str, ...], str]] = [
     (("label.contrast_samples=3",), "label.contrast_samples: 3 has no meaning without label.contrasts"),
     (("label.expert_discount=0.9",), "label.expert_discount: 0.9 has no meaning"),
     (("label.contrasts=61",), "label.contrasts: 61 is more than the 60 tasks that are collected"),
+    (("label.contrasts=5",), "label.contrasts: 5 are made, and fit.contrast_share 0 learns none of them"),
+    (("explore.branching=1", "fit.ranking=1"), "fit.ranking: 1.0 ranks siblings, and explore.branching 1 grows none"),
     (("fit.contrast_share=0.5",), "fit.contrast_share: 0.5 needs label.contrasts and fit.max_minutes"),
     (("fit.language=0.1",), "fit.language: 0.1 needs fit.contrast_share"),
     (("fit.likelihoods=[]", "fit.likelihood_by=backbone"), "fit.likelihood_by: backbone needs fit.likelihoods"),
@@ -216,7 +218,8 @@ def test_what_only_the_environment_knows(
 @pytest.mark.parametrize(
     ("name", "sets", "expected"),
     [
-        ("blurred", ("label.contrasts=3",), "label.contrasts: 3: blurred has no expert or no exact snapshots"),
+        ("blurred", ("label.contrasts=3", "fit.contrast_share=0.5", "fit.max_minutes=1"),
+         "label.contrasts: 3: blurred has no expert or no exact snapshots"),
         ("blurred", ("evaluate.sibling_states=9",), "sibling_states: 4: no environment has the exact snapshots"),
         ("blurred", ("explore.dev_sibling_states=0", "evaluate.sibling_states=0", "label.expert_share=0.5"),
          "label.expert_share: 0.5: no environment has an expert and exact snapshots"),

@@ -190,7 +190,7 @@ class ExploreSection(_Section, frozen=True, kw_only=True):
     parallel: Few = 16
     chunk: Positive = 16
     processes: Few = 1
-    dev_samples: Count = 6
+    dev_samples: Annotated[int, Meta(ge=0, le=10_000)] = 6
     dev_sibling_states: Count = 40
     dev_sibling_rollouts: Few = 8
 

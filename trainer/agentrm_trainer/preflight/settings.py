@@ -184,6 +184,18 @@ def fitting(given: Given) -> Iterator[Mistake]:
         yield Mistake(
             "fit.contrast_share", f"{shown(section.contrast_share)} needs {needed}", "Set both, or leave it out."
         )
+    if config.label.contrasts and not section.contrast_share and "fit" in given.stages:
+        yield Mistake(
+            "label.contrasts",
+            f"{config.label.contrasts} are made, and fit.contrast_share 0 learns none of them",
+            "Set fit.contrast_share, or leave label.contrasts out.",
+        )
+    if section.ranking and config.explore.branching == 1 and not section.contrast_share:
+        yield Mistake(
+            "fit.ranking",
+            f"{shown(section.ranking)} ranks siblings, and explore.branching 1 grows none",
+            "Raise explore.branching, or leave fit.ranking out.",
+        )
     if section.language and not section.contrast_share:
         yield Mistake(
             "fit.language",
