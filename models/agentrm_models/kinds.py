@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from agentrm_models.bundled import ModelRole, role_name
 from agentrm_models.errors import AgentRMError, DataError, UsageError
@@ -29,11 +29,13 @@ class SpecText(NamedTuple):
         whole: As it was written.
         head: What stands before the first colon, or all of it.
         rest: What stands behind the first colon; None where there is no colon.
+        kinds: All kinds of its role, for a spec that holds another one.
     """
 
     whole: str
     head: str
     rest: str | None
+    kinds: Sequence[type[ModelSpec[Any]]] = ()
 
 
 class ModelSpec(ABC, Generic[Model]):
@@ -85,15 +87,15 @@ class ModelSpec(ABC, Generic[Model]):
         """
 
 
-def take_apart(spec: str) -> SpecText:
+def take_apart(spec: str, kinds: Sequence[type[ModelSpec[Model]]] = ()) -> SpecText:
     """Split a spec at its first colon."""
     head, colon, rest = spec.partition(":")
-    return SpecText(spec, head, rest if colon else None)
+    return SpecText(spec, head, rest if colon else None, kinds)
 
 
 def recognise(spec: str, kinds: Sequence[type[ModelSpec[Model]]]) -> ModelSpec[Model] | None:
     """Ask each kind in order; None where none of them knows the spec."""
-    text = take_apart(spec)
+    text = take_apart(spec, kinds)
     return next((parsed for kind in kinds if (parsed := kind.parse(text)) is not None), None)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from agentrm_models.errors import UsageError
-from agentrm_models.kinds import ModelSpec, SpecText
+from agentrm_models.kinds import ModelSpec, SpecText, recognise, unknown
 from agentrm_models.load_options import LoadOptions
 from agentrm_models.policies.base import Candidate, NoiseKey, Policy, PolicyTraits, ProposeRequest
 from agentrm_models.policies.expert import read_share
@@ -35,10 +35,10 @@ class CoachedSpec(ModelSpec[Policy]):
         """A share, and the policy that is coached."""
         if text.head != "coached" or text.rest is None:
             return None
-        from agentrm_models.policies.registry import parse_policy
-
         share, _, policy = text.rest.partition(":")
-        coached = parse_policy(policy)
+        coached = recognise(policy, text.kinds)
+        if coached is None:
+            raise unknown(policy, "policy", text.kinds)
         if not coached.reads:
             raise UsageError(f"{text.whole[:80]!r}: {policy[:40]} is no language model", "A language model is coached.")
         return cls(text.whole, read_share(text.whole, share, "coached:0.5:bundled:small"), coached)
