@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from agentrm_models.errors import AgentRMError, DataError, InterruptedRun, UsageError
 from agentrm_models.spelling import did_you_mean
+from agentrm_tui.flags import (
+    COUNT,
+    COUNT_OR_NONE,
+    LARGEST_SEED,
+    SearchCommand,
+    own_files_options,
+    playing_options,
+    read_out,
+)
 from agentrm_tui.standard_streams import open_standard_streams, tell, write_line
 
 if TYPE_CHECKING:
     from agentrm_tui.headless.display import DisplayName
     from agentrm_tui.runs.plan import RunPlan
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-LARGEST_SEED = 10**18 - 1
-"""Seeds fit into 64 bits, in files and in generators."""
-
-MOST_THREADS = 1024
-"""More make a library end this process."""
-
-COUNT, COUNT_OR_NONE = click.IntRange(1, 1_000_000), click.IntRange(0, 1_000_000)
-"""Numbers of things; beyond a million nothing would ever come to an end."""
 
 _RESUMABLE = ("resume", "display", "trust_remote_code", "packed")
 """Flags that make sense beside --resume: the run's file repeats all others."""
@@ -46,110 +43,6 @@ class Commands(click.Group):
         if args[0] not in known and not args[0].startswith("-"):
             raise UsageError(f"there is no command {args[0][:80]!r}", did_you_mean(args[0], known, "Commands"))
         return super().resolve_command(ctx, args)
-
-
-def read_out(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | None:
-    """Read the path of a new run file."""
-    if value is None:
-        return None
-    from agentrm_models.typed_path import typed_path
-
-    if not value:
-        raise click.BadParameter("a file name is missing")
-    return typed_path(value)
-
-
-class SearchCommand(click.Command):
-    """A command with the flags of all search algorithms, which are made from their settings when they are needed."""
-
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """The command's own flags, and those of the algorithms before its sampling flags."""
-        if not any(parameter.name == "algorithm" for parameter in self.params):
-            from agentrm_tui.headless.search_flags import search_options
-
-            place = next(number for number, parameter in enumerate(self.params) if parameter.name == "max_steps")
-            self.params[place:place] = search_options()
-        return super().get_params(ctx)
-
-
-class Finite(click.FloatRange):
-    """A range of floats that not-a-number and infinity are outside of."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read a number."""
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a number that can be used.", param, ctx)
-        return number
-
-
-def own_file_options() -> list[Callable[[Function], Function]]:
-    """The flags that name a person's own files."""
-    return [
-        click.option("--domain", type=click.Path(path_type=Path), metavar="FILE", help="pddl: your own domain."),
-        click.option(
-            "--problem",
-            "problems",
-            type=click.Path(path_type=Path),
-            multiple=True,
-            metavar="FILE",
-            help="pddl: a problem of that domain; repeatable.",
-        ),
-        click.option("--story", type=click.Path(path_type=Path), metavar="FILE", help="jericho: your own story file."),
-    ]
-
-
-def own_files_options(command: Function) -> Function:
-    """The same flags for commands that take no others of `playing_options`."""
-    for option in reversed(own_file_options()):
-        command = option(command)
-    return command
-
-
-def playing_options(command: Function) -> Function:
-    """The flags that `play` and `run` share: tasks, models, search, sampling."""
-    options = [
-        click.option("--task", "tasks_named", multiple=True, metavar="ID", help="Play this task; repeatable."),
-        click.option("--level", default="", metavar="NAME", help="Only tasks of this level."),
-        *own_file_options(),
-        click.option(
-            "--perturb",
-            "perturbations",
-            multiple=True,
-            metavar="NAME",
-            help="The environment in other words; repeatable. See list perturbations.",
-        ),
-        click.option("--tasks", "number", type=COUNT, metavar="N", help="Number of tasks. [default: 1]"),
-        click.option(
-            "--first-seed",
-            type=click.IntRange(0, LARGEST_SEED),
-            metavar="S",
-            help="Seed of the first task; the split's if absent.",
-        ),
-        click.option("--split", type=click.Choice(["train", "dev", "test"]), default="test", show_default=True),
-        click.option("--policy", default="", metavar="SPEC", help="bundled:NAME, folder, .gguf, hf:…, URL, human, …"),
-        click.option("--reward", default="", metavar="SPEC", help="bundled:NAME, folder, hf:…, random."),
-        click.option("--max-steps", type=COUNT_OR_NONE, default=0, metavar="N", help="Step limit; 0: the task's."),
-        click.option("--max-tokens", type=COUNT, default=64, show_default=True, help="Of a reply."),
-        click.option("--temperature", type=Finite(0), default=0.7, show_default=True),
-        click.option("--top-p", type=Finite(0, 1, min_open=True), default=1.0, show_default=True),
-        click.option(
-            "--seed",
-            type=click.IntRange(-LARGEST_SEED, LARGEST_SEED),
-            default=0,
-            show_default=True,
-            help="Of the sampling noise.",
-        ),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-        click.option(
-            "--threads", type=click.IntRange(0, MOST_THREADS), default=0, help="CPU threads; 0: the backend's choice."
-        ),
-        click.option("--cache-mb", type=COUNT_OR_NONE, default=0, help="Of each prefix cache; 0: its choice."),
-        click.option("--trust-remote-code", is_flag=True, help="Let a hub model bring its own code."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @click.group(cls=Commands, invoke_without_command=True, context_settings=CONTEXT)
