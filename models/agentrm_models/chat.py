@@ -63,15 +63,16 @@ class ChatEncoder:
     Args:
         tokenizer: A `transformers` tokenizer. Without a chat template `PLAIN_TEMPLATE` is used.
         stop_ids: Further ids that end a turn, such as those of a model's generation configuration.
+        plain: The template of a tokenizer that brings none.
 
     Raises:
         DataError: The chat template is broken or does not come to an end.
     """
 
-    def __init__(self, tokenizer: Any, stop_ids: tuple[int, ...] = ()) -> None:
+    def __init__(self, tokenizer: Any, stop_ids: tuple[int, ...] = (), plain: str = PLAIN_TEMPLATE) -> None:
         self.tokenizer = tokenizer
         self._template = ChatTemplate(
-            _source(tokenizer), tokenizer.special_tokens_map, str(tokenizer.name_or_path or "the model")
+            _source(tokenizer, plain), tokenizer.special_tokens_map, str(tokenizer.name_or_path or "the model")
         )
         self._refused_with = ""
         self._special = tuple(token for token in tokenizer.all_special_tokens if token)
@@ -254,9 +255,9 @@ def encoder_of(tokenizer: Any) -> ChatEncoder:
     return encoder
 
 
-def _source(tokenizer: Any) -> str:
+def _source(tokenizer: Any, plain: str) -> str:
     """A tokenizer's chat template; of several, the one for plain conversations."""
-    template = getattr(tokenizer, "chat_template", None) or PLAIN_TEMPLATE
+    template = getattr(tokenizer, "chat_template", None) or plain
     if isinstance(template, dict):
         template = template.get("default") or next(iter(template.values()))
     return str(template)

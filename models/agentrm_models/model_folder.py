@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from agentrm_models.bundled import ModelRole, find_bundled, model_role, role_name
+from agentrm_models.checkpoint_files import checkpoint_files
 from agentrm_models.errors import DataError, UsageError
 from agentrm_models.folder_settings import read_settings
 from agentrm_models.hub import HubName
@@ -92,7 +93,7 @@ def check_folder(folder: Path, role: ModelRole) -> Path:
 
 
 def weight_files(folder: Path, purpose: ModelRole) -> list[Path]:
-    """The weights of a folder whose model can serve a purpose, each checked against its own header.
+    """The files that a folder's model is loaded from, each checked against its own header.
 
     Args:
         purpose: `policy` needs a language model, `reward` a sequence classifier with one output.
@@ -103,10 +104,7 @@ def weight_files(folder: Path, purpose: ModelRole) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such model folder")
     _check_architecture(folder, purpose)
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        other = " (pickled weights are never read)" if [*folder.glob("*.bin"), *folder.glob("*.pt")] else ""
-        raise DataError(f"{folder} holds no .safetensors weights{other}", "Save the model with safe_serialization.")
+    weights = checkpoint_files(folder)
     for file in weights:
         check_safetensors(file)
     check_config(folder / "config.json", weights)

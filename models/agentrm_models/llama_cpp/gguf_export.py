@@ -29,6 +29,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
+from agentrm_models.checkpoint_files import checkpoint_files
 from agentrm_models.errors import DataError, UsageError
 from agentrm_models.folder_settings import read_settings
 from agentrm_models.load_options import LoadOptions
@@ -191,9 +192,7 @@ class _Source:
         self.tokenizer_config = _read_optional(folder / "tokenizer_config.json")
         self.generation = _read_optional(folder / "generation_config.json")
         self.prompt = read_settings(folder).prompt or ""
-        self.weights = sorted(folder.glob("*.safetensors"))
-        if not self.weights:
-            raise DataError(f"{folder} holds no .safetensors weights")
+        self.weights = checkpoint_files(folder)
         for file in self.weights:
             check_safetensors(file)
         if self.tokenizer.get("model", {}).get("type") != "BPE":

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple, TypeVar
 from agentrm_models.chat import encoder_of
 from agentrm_models.context import fit_context, reply_span
 from agentrm_models.messages import Conversation
-from agentrm_models.trie.backends import ClosedBackend, choose_backend
+from agentrm_models.rewards.float_heads import in_float32
+from agentrm_models.rewards.whole_text import WholeModelBackend, WholeTextEncoder, reads_both_ways, window_of
+from agentrm_models.trie.backends import ONLY_WHOLE, ClosedBackend, cache_notice, choose_backend, has_own_head
 from agentrm_models.trie.ledger import TokenLedger
 from agentrm_models.trie.memory import in_smaller_batches
 from agentrm_models.trie.states import ScoringBackend, TokenLogs, architecture_of
@@ -37,7 +39,7 @@ class Reader:
     """A model behind its prefix cache. The weights must not change during the life of this object.
 
     Args:
-        model: A `transformers` model in evaluation mode.
+        model: A `transformers` model in evaluation mode. The head of a 16-bit classifier becomes a float32 one.
         tokenizer: Its tokenizer.
         cache_bytes: Limit of the prefix cache; 0 takes a share of the memory that is free.
         use_cache: False computes everything anew, for comparison.
@@ -50,12 +52,18 @@ class Reader:
     """
 
     def __init__(self, model: Any, tokenizer: Any, cache_bytes: int, use_cache: bool) -> None:
+        in_float32(model)
         parts = architecture_of(model)
-        self.context_length = parts.context_length
-        self.tells_likelihood = parts.vocabulary is not None and parts.head is not None
-        self._encoder = encoder_of(tokenizer)
+        both_ways = reads_both_ways(parts)
+        self.context_length = window_of(parts) if both_ways else parts.context_length
+        self.tells_likelihood = parts.vocabulary is not None and parts.head is not None and not both_ways
+        self._encoder = WholeTextEncoder(tokenizer) if both_ways else encoder_of(tokenizer)
         self._backend: ScoringBackend
-        self._backend, self.notice = choose_backend(parts, cache_bytes, use_cache)
+        if both_ways or (model.get_output_embeddings() is None and not has_own_head(parts)):
+            self._backend = WholeModelBackend(model, both_ways)
+            self.notice = cache_notice(parts, "an encoder reads every text anew" if both_ways else ONLY_WHOLE)
+        else:
+            self._backend, self.notice = choose_backend(parts, cache_bytes, use_cache)
         self._ledger = TokenLedger()
         self.usage = Usage()
 

@@ -17,6 +17,8 @@ from agentrm_models.trie.uncached import UncachedBackend
 if TYPE_CHECKING:
     from torch import Tensor
 
+ONLY_WHOLE = "only the whole model gives its outputs"
+
 
 class ClosedBackend:
     """Takes the place of a backend whose model was freed; using it is a bug."""
@@ -43,13 +45,13 @@ def choose_backend(parts: Architecture, cache_bytes: int, use_cache: bool) -> tu
         cache_bytes: Limit of the prefix cache; 0 takes a share of the memory that is free.
         use_cache: False asks for the plain backend.
     """
-    if parts.head is not None and head_difference(parts, random_text(parts, Random(7), 12)) > tolerance(parts):
+    if not has_own_head(parts):
         parts = parts._replace(head=None)
     if not use_cache:
         return UncachedBackend(parts), "prefix cache off: not wanted"
     why = ""
     if parts.head is None:
-        why = "only the whole model gives its outputs"
+        why = ONLY_WHOLE
     else:
         try:
             check_config(parts)
@@ -63,4 +65,16 @@ def choose_backend(parts: Architecture, cache_bytes: int, use_cache: bool) -> tu
                 backend.clear()
                 return backend, ""
             why = f"outputs differ by {found:.2g} on a random tree"
-    return UncachedBackend(parts), f"prefix cache off for {type(parts.model).__name__}: {why}"
+    return UncachedBackend(parts), cache_notice(parts, why)
+
+
+def has_own_head(parts: Architecture) -> bool:
+    """Whether the model's outputs are what its head makes of its hidden states, tried on a random text."""
+    if parts.head is None:
+        return False
+    return head_difference(parts, random_text(parts, Random(7), 12)) <= tolerance(parts)
+
+
+def cache_notice(parts: Architecture, why: str) -> str:
+    """The line that says why a model has no prefix cache."""
+    return f"prefix cache off for {type(parts.model).__name__}: {why}"
