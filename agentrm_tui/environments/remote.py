@@ -8,7 +8,6 @@ import unicodedata
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
-from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -18,7 +17,7 @@ from agentrm_models.http_failures import StatusError
 from agentrm_models.messages import PromptStyle
 from agentrm_models.replies import ACTION_LIMIT
 from agentrm_models.server_address import ServerAddress, read_server_address
-from agentrm_models.spelling import did_you_mean, shown_name
+from agentrm_models.server_spec import read_options
 from agentrm_tui.environments.base import EnvironmentTraits, StepResult, Task
 from agentrm_tui.environments.declared import BaseEnvironment
 
@@ -82,19 +81,7 @@ def read_address(kind: str, text: str) -> Address:
 
 
 def _read_options(text: str) -> Options:
-    try:
-        found = dict(parse_qsl(text, strict_parsing=True)) if text else {}
-    except ValueError:
-        raise UsageError(f"options {text[:80]!r} are not of the form #key=value&key=value") from None
-    known = Options.__struct_fields__
-    for key in found:
-        if key not in known:
-            remedy = did_you_mean(key, known, "Options")
-            raise UsageError(f"there is no option {shown_name(key)!r} for an address", remedy)
-    try:
-        options = msgspec.convert(found, Options, strict=False)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"options {text[:80]!r}: {error}") from None
+    options = read_options(text, Options)
     finite = all(math.isfinite(number) for number in (options.low, options.high, options.timeout))
     if not finite or options.high <= options.low or options.steps < 1 or options.timeout <= 0:
         raise UsageError(f"options {text[:80]!r}: low must be below high, steps and timeout above 0")

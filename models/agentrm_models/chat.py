@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from agentrm_models.chat_template import ChatTemplate, RefusingTemplateError
 from agentrm_models.errors import DataError
-from agentrm_models.messages import Conversation, Message, Role
+from agentrm_models.messages import Conversation, Message, Role, merge_system
 
 MEMORY_CHARACTERS = 64_000_000
 """Characters of rendered text that are remembered; beyond that the memory is emptied (only time is lost)."""
@@ -177,12 +177,7 @@ class ChatEncoder:
 
     def _merge_system(self, conversation: Conversation) -> Conversation:
         """Put the system message in front of the first user message where the template knows no system role."""
-        if self._system_works or not conversation or conversation[0].role != "system":
-            return conversation
-        system, rest = conversation[0], conversation[1:]
-        if rest and rest[0].role == "user":
-            return (Message("user", f"{system.content}\n\n{rest[0].content}"), *rest[1:])
-        return (Message("user", system.content), *rest)
+        return conversation if self._system_works else merge_system(conversation)
 
     def _render(self, messages: Conversation, add_generation_prompt: bool) -> str:
         rows = [{"role": message.role, "content": message.content} for message in messages]

@@ -20,13 +20,13 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from agentrm_models.errors import DataError, UsageError
-from agentrm_models.http_failures import Failure, StatusError, failed_exchange, failed_status
+from agentrm_models.http_failures import Failure, StatusError, failed_exchange, failed_status, hidden_failure
 from agentrm_models.server_address import ServerAddress
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-    from httpx2 import AsyncClient
+    from httpx2 import AsyncClient, Response
 
 ANSWER_LIMIT = 8_000_000
 """Bytes of an answer that are read; a longer one is refused."""
@@ -38,6 +38,12 @@ FIRST_PAUSE = 0.5
 CONNECT_SECONDS = 30.0
 CLOSING_SECONDS = 2.0
 REDIRECTS = 5
+
+SHORTEST_SECRET = 16
+"""Characters of a key that is worth hiding in answers: shorter ones are words such as EMPTY, which servers ignore."""
+
+STREAM_END = b"data: [DONE]"
+"""Ends an answer that a server streams although nobody asked for it; the connection may stay open behind it."""
 
 WaitHook = Callable[[str], None]
 """Told every half second what a busy server is waited for; it may raise to give up."""
@@ -64,12 +70,14 @@ class Manners(NamedTuple):
         keep_alive: Seconds that an idle connection is kept. Below a server's own limit no request meets a connection
             that is just being closed, which matters for requests that cannot be repeated.
         limit: Bytes of an answer that are read.
+        errors_in_answers: An answer of status 200 may hold nothing but an error, which counts as one.
     """
 
     answer_seconds: float = 300.0
     patience: float = 600.0
     keep_alive: float = 30.0
     limit: int = ANSWER_LIMIT
+    errors_in_answers: bool = False
 
 
 class _Request(NamedTuple):
@@ -213,17 +221,25 @@ class HttpClient:
             query = {name: str(value) for name, value in request.query.items()} if request.query else None
             stream = client.stream(request.method, url, content=request.content, params=query, timeout=connect)
             async with asyncio.timeout(request.seconds), stream as answer:
-                body = bytearray()
+                body, streamed = bytearray(), answer.headers.get("Content-Type", "").startswith("text/event-stream")
                 async for part in answer.aiter_bytes():
                     body += part
                     if len(body) > self._manners.limit:
                         megabytes = f"{self._manners.limit / 1e6:g} MB"
                         return Failure(DataError(f"{where} gave more than {megabytes}"), "too much", begun=True)
-                if answer.is_success:
-                    return bytes(body)
-                return failed_status(where, answer, bytes(body), self._key)
+                    if streamed and STREAM_END in body[-64:]:
+                        break
+                return self._read(where, answer, bytes(body))
         except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             return failed_exchange(self._name, self._address, error, request.seconds, self._key)
+
+    def _read(self, where: str, answer: Response, body: bytes) -> bytes | Failure:
+        """What an answer says, or which failure it tells; a server that repeats the key does not get it stored."""
+        if not answer.is_success:
+            return failed_status(where, answer, body, self._key)
+        hidden = hidden_failure(where, body, self._key) if self._manners.errors_in_answers else None
+        secret = self._key.encode() if len(self._key) >= SHORTEST_SECRET else b""
+        return hidden or (body.replace(secret, "…".encode()) if secret else body)
 
     def _opened(self) -> AsyncClient:
         """The connections, opened at the first request: reading the machine's certificates takes a while."""

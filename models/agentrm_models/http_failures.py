@@ -25,6 +25,12 @@ GATEWAY = frozenset({502, 504})
 TEXT_LIMIT = 200
 """Characters of a server's words that are shown."""
 
+BODY_LIMIT = 10_000
+"""Bytes of an error that are read."""
+
+_WORDS_LIMIT = 80
+"""Characters of a server's words that are shown while it is waited for."""
+
 _SPENT = ("insufficient_quota", "billing_hard_limit_reached")
 """Codes of a 429 that no waiting changes."""
 
@@ -36,13 +42,26 @@ class StatusError(DataError):
         status: The HTTP status.
         text: The server's own words, on one line and without secrets.
         retry_after: Seconds after which it wants to be asked again.
+        body: The beginning of the answer, to find out what is refused; never shown.
+        hidden: The error stood in an answer whose own status was 200.
     """
 
-    def __init__(self, where: str, status: int, text: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        where: str,
+        status: int,
+        text: str,
+        retry_after: float | None = None,
+        body: bytes = b"",
+        hidden: bool = False,
+    ) -> None:
         remedy = f"It wants to be asked again after {math.ceil(retry_after)} s." if retry_after else ""
-        super().__init__(f"{where} failed with status {status}{f': {text}' if text else ''}", remedy)
+        how = "" if hidden else f" with status {status}"
+        super().__init__(f"{where} failed{how}{f': {text}' if text else ''}", remedy)
         self.status = status
         self.text = text
+        self.body = body
+        self.hidden = hidden
 
 
 class Failure(NamedTuple):
@@ -69,8 +88,41 @@ def failed_status(where: str, answer: Response, body: bytes, key: str) -> Failur
     status = answer.status_code
     busy = status in BUSY and not any(code.encode() in body for code in _SPENT)
     later = read_retry_after(answer.headers.get("Retry-After", ""), datetime.now(UTC))
-    error = StatusError(where, status, text, later)
-    return Failure(error, str(status), status not in BUSY, busy or status in GATEWAY, later)
+    error = StatusError(where, status, text, later, body[:BODY_LIMIT])
+    words = f"{status} {text[:_WORDS_LIMIT]}".strip()
+    return Failure(error, words, status not in BUSY, busy or status in GATEWAY, later)
+
+
+def hidden_failure(where: str, body: bytes, key: str) -> Failure | None:
+    """The error that an answer with a good status consists of, as gateways write them; None where it is none.
+
+    Only a rate limit and an overload are waited for: whoever answers with status 200 does not say that it may pass.
+    """
+    start = body[:BODY_LIMIT].lstrip().removeprefix(b"data:").lstrip()
+    if not start.startswith(b"{") or b'"error"' not in start:
+        return None
+    try:
+        found: Any = json.loads(start.partition(b"\n\n")[0] if body.lstrip().startswith(b"data:") else body)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or not found.get("error") or found.get("choices") or found.get("data"):
+        return None
+    status = _status_in(found["error"]) or _status_in(found) or 500
+    text = without_secrets(error_text(body), key)[:TEXT_LIMIT]
+    error = StatusError(where, status, text, None, body[:BODY_LIMIT], hidden=True)
+    busy = status in BUSY and not any(code.encode() in body for code in _SPENT)
+    return Failure(error, f"{status} {text[:_WORDS_LIMIT]}", status not in BUSY, busy)
+
+
+def _status_in(error: object) -> int | None:
+    """The status that the record of an error names."""
+    if isinstance(error, dict):
+        for field in ("code", "status", "status_code"):
+            value = error.get(field)
+            number = int(value) if isinstance(value, str) and value.isdecimal() and len(value) == 3 else value
+            if isinstance(number, int) and 400 <= number < 600:
+                return number
+    return None
 
 
 def failed_exchange(name: str, address: ServerAddress, error: Exception, seconds: float, key: str) -> Failure:
@@ -106,7 +158,9 @@ def read_retry_after(text: str, now: datetime) -> float | None:
 
 def error_text(content: bytes) -> str:
     """The server's own words in the body of an error, where they are put in one of the usual ways."""
-    text = content[:10_000].decode("utf-8", "replace")
+    text = content[:BODY_LIMIT].decode("utf-8", "replace")
+    if text.startswith("data:"):
+        text = text.removeprefix("data:").partition("\n\n")[0].strip()
     try:
         found: Any = json.loads(text)
     except (ValueError, RecursionError):

@@ -19,3 +19,13 @@ class Message(msgspec.Struct, frozen=True):
 Conversation: TypeAlias = tuple[Message, ...]
 PromptStyle: TypeAlias = Literal["full", "short"]
 """Which instruction a model is given: the full one, or the reward model's short one (goal and action list)."""
+
+
+def merge_system(conversation: Conversation) -> Conversation:
+    """Put the system message in front of the first user message, for models that know no system role."""
+    if not conversation or conversation[0].role != "system":
+        return conversation
+    system, rest = conversation[0], conversation[1:]
+    if rest and rest[0].role == "user":
+        return (Message("user", f"{system.content}\n\n{rest[0].content}"), *rest[1:])
+    return (Message("user", system.content), *rest)

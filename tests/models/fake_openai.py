@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -26,6 +26,8 @@ class FakeServer(ThreadingHTTPServer):
         self.failure: tuple[int, bytes] | None = None
         self.busy: list[int] = []
         self.answer: bytes = b""
+        self.kind = "application/json"
+        self.minds: Callable[[dict[str, Any]], tuple[int, bytes] | None] = lambda body: None
 
     @property
     def address(self) -> str:
@@ -40,6 +42,7 @@ class FakeHandler(BaseHTTPRequestHandler):
 
     def answer(self, code: int, content: bytes) -> None:
         self.send_response(code)
+        self.send_header("Content-Type", self.server.kind)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -53,6 +56,8 @@ class FakeHandler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked.append(body)
+        if refusal := self.server.minds(body):
+            return self.answer(*refusal)
         if self.server.busy:
             return self.answer(self.server.busy.pop(), b"")
         if self.server.answer:
@@ -65,7 +70,7 @@ class FakeHandler(BaseHTTPRequestHandler):
             return self.refuse("This model's maximum context length is 5 messages")
         choices = []
         for index in range(body.get("n", 1) if self.server.knows_n else 1):
-            text = f"Thought: t\nAction: {body['seed'] + index}"
+            text = f"Thought: t\nAction: {body.get('seed', len(self.server.asked) * 10) + index}"
             choice: dict[str, Any] = {"index": index, "message": {"role": "assistant", "content": text}}
             if self.server.knows_logprobs:
                 choice["logprobs"] = {"content": [{"token": "a", "logprob": -0.5}, {"token": "b", "logprob": -0.25}]}

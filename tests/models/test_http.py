@@ -197,7 +197,7 @@ def test_waiting_is_told_and_may_be_given_up() -> None:
     time = FakeTime()
     with answering(BUSY) as server, pytest.raises(InterruptedRun):
         client_of(server.url, time).get("/models", on_wait=stop)
-    assert told == [f"waiting for the server: 429, {seconds} s" for seconds in (4, 3, 3)]
+    assert told == [f"waiting for the server: 429 Too Many Requests, {seconds} s" for seconds in (4, 3, 3)]
     assert len(server.asked) == 1 and time.seconds == 1.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from threading import Event
@@ -118,7 +119,7 @@ def test_a_busy_server_is_waited_for_and_named(server: FakeServer) -> None:
     time, seen = FakeTime(), Event()
 
     def watch(progress: Progress) -> None:
-        if progress.what == "waiting for the server: 429, 1 s":
+        if progress.what == "waiting for the server: 429 Too Many Requests, 1 s":
             seen.set()
 
     time.then = lambda: seen.wait(5) and None
@@ -205,3 +206,163 @@ def test_a_person_can_stop_waiting(server: FakeServer) -> None:
         OpenAIPolicy(server.address).propose([ask()], stop)
     with pytest.raises(UsageError, match="emperature 0"):
         OpenAIPolicy(server.address).propose([ask(n=2, temperature=0)])
+
+
+def refusing(*parameters: str, status: int = 400, words: str = "") -> Any:
+    """A server that minds the first of these that it is sent, and names it unless it has other words."""
+
+    def minds(body: dict[str, Any]) -> tuple[int, bytes] | None:
+        minded = next((name for name in parameters if name in body), "")
+        message = words or f"Unsupported parameter: '{minded}'"
+        return (status, json.dumps({"error": {"message": message}}).encode()) if minded else None
+
+    return minds
+
+
+@pytest.mark.parametrize("status", [400, 422, 500])
+@pytest.mark.parametrize("parameter", ["logprobs", "seed", "n", "stop", "top_p", "temperature", "max_tokens"])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_refused_parameter_is_left_out_from_then_on(
+    server: FakeServer, parameter: str, status: int, named: bool
+) -> None:
+    if status == 500 and not named:
+        return
+    policy = OpenAIPolicy(server.address)
+    server.minds = refusing(parameter, status=status, words="" if named else "Bad request")
+    assert len(policy.propose([ask(n=3)])[0]) == 3
+    notices = policy.new_notices()
+    assert len(notices) == 1 and server.address in notices[0].text
+    assert notices[0].loud == (parameter in ("temperature", "top_p"))
+    asked = len(server.asked)
+    assert len(policy.propose([ask(n=3), ask(n=2)])) == 2
+    assert all(parameter not in body for body in server.asked[asked:]) and policy.new_notices() == []
+    if parameter == "max_tokens":
+        assert server.asked[-1]["max_completion_tokens"] == 33
+
+
+def test_several_parameters_are_refused_one_after_the_other(server: FakeServer) -> None:
+    policy = OpenAIPolicy(server.address)
+    server.minds = refusing("max_tokens", "max_completion_tokens", "temperature", "stop", "n", "seed", "logprobs")
+    assert [len(replies) for replies in policy.propose([ask(n=2)] * 9)] == [2] * 9
+    assert len(policy.new_notices()) == 7
+    assert set(server.asked[-1]) == {"model", "messages", "top_p"}
+
+
+def test_what_no_parameter_is_to_blame_for_stays_refused(server: FakeServer) -> None:
+    policy = OpenAIPolicy(server.address)
+    server.minds = refusing("messages", words="temperature must be between 0 and 2")
+    with pytest.raises(UsageError, match="must be between 0 and 2"):
+        policy.propose([ask()])
+    server.minds = lambda body: None
+    policy.propose([ask()])
+    asked = len(server.asked)
+    server.minds = refusing("messages", words="blocked by policy")
+    with pytest.raises(UsageError, match="blocked by policy"):
+        policy.propose([ask()])
+    assert len(server.asked) == asked + 1 and policy.new_notices() == []
+
+
+def test_a_refused_temperature_of_zero_is_raised_a_little(server: FakeServer) -> None:
+    policy = OpenAIPolicy(server.address)
+
+    def minds(body: dict[str, Any]) -> tuple[int, bytes] | None:
+        return None if body["temperature"] > 0 else (422, b'{"error": "`temperature` must be strictly positive"}')
+
+    server.minds = minds
+    policy.propose([ask(temperature=0)])
+    assert server.asked[-1]["temperature"] == 0.01
+    assert "0.01" in policy.new_notices()[0].text
+
+
+def test_without_a_system_role_the_instruction_goes_into_the_goal(server: FakeServer) -> None:
+    policy = OpenAIPolicy(server.address)
+
+    def minds(body: dict[str, Any]) -> tuple[int, bytes] | None:
+        has_system = any(message["role"] == "system" for message in body["messages"])
+        return (400, b'{"error": {"message": "System role not supported"}}') if has_system else None
+
+    server.minds = minds
+    policy.propose([ask(steps=1)])
+    assert [message["content"] for message in server.asked[-1]["messages"]] == ["s\n\ngoal", "a0", "o0"]
+    assert len(policy.new_notices()) == 1
+
+
+def test_quirks_are_known_beforehand(server: FakeServer) -> None:
+    policy = OpenAIPolicy(f"{server.address}#small&seed=no&n=no&logprobs=no&stop=no&system=no&max_tokens=no&top_p=no")
+    policy.propose([ask(n=3)])
+    assert len(server.asked) == 3 and set(server.asked[0]) == {"model", "messages", "temperature"}
+    assert server.asked[0]["messages"][0]["content"] == "s\n\ngoal"
+    assert policy.new_notices() == [] and policy.traits.name == f"{server.address}#small"
+    server.failure = (500, b"")
+    assert OpenAIPolicy(f"{server.address}#mine&list=no").traits.name.endswith("#mine")
+
+
+@pytest.mark.parametrize(
+    ("fragment", "text"),
+    [
+        ("small&sead=no", "no option 'sead' for an address. Did you mean 'seed'"),
+        ("seed=maybe", "option seed has no value 'maybe'"),
+        ("small&timeout=soon", "timeout"),
+        ("small&timeout=0", "timeout must be above 0"),
+        ("small&patience=inf", "numbers of seconds"),
+        ("small&seed", "not of the form"),
+        ("list=no", "which model is meant"),
+    ],
+)
+def test_wrong_quirks_are_refused(fragment: str, text: str) -> None:
+    with pytest.raises(UsageError, match=text):
+        load_policy(f"http://127.0.0.1:9/v1#{fragment}")
+
+
+STREAM = b"""\
+: ping
+
+data: {"id": "1", "choices": [{"index": 0, "delta": {"role": "assistant", "content": "Action: "}}]}
+
+data: {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "go"},\
+ "logprobs": {"content": [{"logprob": -1}]}}]}
+
+data: {"choices": [{"index": 0, "delta": {"content": null}, "logprobs": {"content": [{"logprob": -2}]},
+data: {"choices": [{"index": 0, "delta": {}, "logprobs": {"content": [{"logprob": -3}]}, "finish_reason": "stop"}]}
+
+data: {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 3}}
+
+data: [DONE]
+
+"""
+
+
+def test_a_streamed_answer_is_read_whole(server: FakeServer) -> None:
+    policy = OpenAIPolicy(server.address)
+    server.kind, server.answer = "text/event-stream", STREAM
+    reply = policy.propose([ask()])[0][0]
+    assert (reply.text, reply.log_probability, reply.tokens) == ("Action: go", -4.0, 2)
+    assert policy.usage.tokens_computed == 8
+    server.answer = b'data: {"error": {"message": "overheated", "code": 500}}\n\n'
+    with pytest.raises(DataError, match=r"/v1 failed: overheated$"):
+        policy.propose([ask()])
+
+
+@pytest.mark.parametrize("value", [b"null", b"-Infinity", b"NaN", b"-9999.0"])
+def test_an_impossible_log_probability_is_unknown(server: FakeServer, value: bytes) -> None:
+    policy = OpenAIPolicy(server.address)
+    tokens = b'{"content": [{"logprob": -1}, {"logprob": ' + value + b"}]}"
+    server.answer = b'{"choices": [{"message": {"content": "Action: a"}, "logprobs": ' + tokens + b"}]}"
+    assert math.isnan(policy.propose([ask()])[0][0].log_probability)
+    assert "log-probabilities" in policy.new_notices()[0].text
+
+
+def test_a_reply_ends_where_it_invents_an_observation(server: FakeServer) -> None:
+    policy = OpenAIPolicy(server.address)
+    server.answer = b'{"choices": [{"message": {"content": "Action: a\\nObservation: I won"}}]}'
+    reply = policy.propose([ask()])[0][0]
+    assert reply.text == "Action: a" and math.isnan(reply.log_probability)
+    assert policy.propose([ask(whole_turn=True)])[0][0].text == "Action: a\nObservation: I won"
+
+
+@pytest.mark.parametrize(("code", "status"), [("429", 200), ("503", 200), ("null", 429)])
+def test_a_rate_limit_inside_an_answer_is_waited_for(server: FakeServer, code: str, status: int) -> None:
+    time, answers = FakeTime(), [b'{"error": {"message": "slow down", "code": ' + code.encode() + b"}}"] * 2
+    policy = OpenAIPolicy(server.address, clock=time.clock)
+    server.minds = lambda body: (status, answers.pop()) if answers else None
+    assert len(policy.propose([ask()])[0]) == 1 and time.seconds == 1.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -9,9 +10,13 @@ import msgspec
 from agentrm_models.errors import DataError
 from agentrm_models.http_failures import TEXT_LIMIT, error_text
 from agentrm_models.policies.base import Candidate
+from agentrm_models.policies.openai_stream import plain_json
 from agentrm_models.server_address import without_secrets
 
 Parsed = TypeVar("Parsed")
+
+IMPOSSIBLE = -9_999.0
+"""What servers write for a log-probability of minus infinity."""
 
 
 class _TokenInfo(msgspec.Struct):
@@ -45,8 +50,8 @@ class _Choice(msgspec.Struct):
 
 
 class _Counts(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: object = None
+    completion_tokens: object = None
 
 
 class _Completion(msgspec.Struct):
@@ -84,10 +89,10 @@ def read_completion(content: bytes, server: str, key: str = "") -> Answer:
     Raises:
         DataError: The answer is an error in spite of its status (its text is told), or nothing of the kind.
     """
-    completion = _decode(content, _Completion, server, key)
+    completion = _decode(plain_json(content), _Completion, server, key)
     counts = completion.usage or _Counts()
     choices = sorted(completion.choices, key=lambda choice: choice.index or 0)
-    read, written = max(0, counts.prompt_tokens or 0), max(0, counts.completion_tokens or 0)
+    read, written = _count(counts.prompt_tokens), _count(counts.completion_tokens)
     return Answer([_candidate(choice, written // len(choices)) for choice in choices], read, written)
 
 
@@ -101,9 +106,14 @@ def read_models(content: bytes, server: str, key: str = "") -> list[ServedModel]
 def _candidate(choice: _Choice, words: int) -> Candidate:
     """A reply; its log-probability is unknown where that of one token is."""
     tokens = (choice.logprobs.content if choice.logprobs else None) or []
-    values = [token.logprob for token in tokens if token.logprob is not None]
+    values = [value for token in tokens if (value := token.logprob) is not None and value > IMPOSSIBLE]
     total = sum(values) if values and len(values) == len(tokens) else float("nan")
     return Candidate(choice.message.text, total, len(tokens) or words)
+
+
+def _count(value: object) -> int:
+    """A number of tokens; what is none counts as 0."""
+    return max(0, int(value)) if isinstance(value, int | float) and math.isfinite(value) else 0
 
 
 def _decode(content: bytes, kind: type[Parsed], server: str, key: str) -> Parsed:

@@ -1,0 +1,48 @@
+"""What a model finds out while it plays and a person should know, such as what its server refuses."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import NamedTuple, Protocol, runtime_checkable
+
+
+class Notice(NamedTuple):
+    """One line about a model.
+
+    Attributes:
+        loud: It changes results.
+    """
+
+    text: str
+    loud: bool = False
+
+
+class Notices:
+    """Collects notices, each text once; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._told: set[str] = set()
+        self._fresh: list[Notice] = []
+
+    def add(self, text: str, loud: bool = False) -> None:
+        """Note something, unless it has been noted before."""
+        with self._lock:
+            if text not in self._told:
+                self._told.add(text)
+                self._fresh.append(Notice(text, loud))
+
+    def take(self) -> list[Notice]:
+        """What was noted since the last call, oldest first."""
+        with self._lock:
+            fresh, self._fresh = self._fresh, []
+        return fresh
+
+
+@runtime_checkable
+class FindsOut(Protocol):
+    """A policy or reward model that finds things out while it plays."""
+
+    def new_notices(self) -> list[Notice]:
+        """What was found out since the last call."""
+        ...

@@ -1,0 +1,187 @@
+"""How one server is asked: begun with what its spec says, and changed by what it refuses.
+
+A dialect only ever grows narrower, so asking again comes to an end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from threading import Lock
+from typing import Any, NamedTuple
+
+import msgspec
+
+from agentrm_models.http_failures import StatusError
+from agentrm_models.messages import merge_system
+from agentrm_models.notices import Notices
+from agentrm_models.policies.base import Decoding, ProposeRequest
+from agentrm_models.policies.openai_refusals import LIMITS, PARAMETERS, UNNAMED, Meaning, Parameter, read_refusal
+from agentrm_models.policies.served import Quirks
+from agentrm_models.replies import OBSERVATION
+
+ALMOST_ZERO = 0.01
+"""Temperature in place of 0, for servers that want a positive one."""
+
+_LONGEST_QUOTE = 100
+
+
+class Call(NamedTuple):
+    """One call for the replies with these numbers of a request."""
+
+    request: ProposeRequest
+    numbers: list[int]
+    attempt: int
+
+
+class Dialect:
+    """What a server takes; safe to use from several threads.
+
+    Args:
+        server: What it is called in notices.
+        notices: Told what it does not take.
+    """
+
+    def __init__(self, server: str, quirks: Quirks, notices: Notices) -> None:
+        self._server = server
+        self._notices = notices
+        self._lock = Lock()
+        self._left_out: set[Parameter] = {name for name in PARAMETERS if getattr(quirks, name) == "no"}
+        self._limits = [name for name in LIMITS if quirks.max_tokens in ("yes", name)]
+        self._takes_system = quirks.system == "yes"
+        self._coldest = 0.0
+        self._accepted: set[frozenset[str]] = set()
+        self.searching = Lock()
+        """Held by who finds out which parameter is refused that nobody names."""
+
+    @property
+    def many(self) -> bool:
+        """Whether one request may ask for several replies."""
+        return "n" not in self._left_out
+
+    def body(self, model: str, call: Call) -> dict[str, Any]:
+        """The request, as this server takes it."""
+        decoding, conversation = call.request.decoding, call.request.conversation
+        values: dict[Parameter, object] = {
+            "temperature": max(decoding.temperature, self._coldest),
+            "top_p": decoding.top_p,
+            "max_tokens": decoding.max_tokens,
+            "seed": _seed(call.request, call.numbers[0], call.attempt),
+            "logprobs": True,
+        }
+        if not call.request.whole_turn:
+            values["stop"] = [OBSERVATION]
+        if len(call.numbers) > 1:
+            values["n"] = len(call.numbers)
+        with self._lock:
+            messages = conversation if self._takes_system else merge_system(conversation)
+            body: dict[str, Any] = {"model": model, "messages": msgspec.to_builtins(messages)}
+            for name, value in values.items():
+                if name not in self._left_out:
+                    body[self._limits[0] if name == "max_tokens" else name] = value
+        return body
+
+    def accept(self, body: dict[str, Any]) -> None:
+        """Note that the server took a request."""
+        self._accepted.add(frozenset(body))
+
+    def learn(self, refusal: StatusError, body: dict[str, Any], decoding: Decoding) -> Meaning:
+        """Take in what a server minds about a request; what it minds about the window is for the caller."""
+        meaning = read_refusal(refusal, _present(body))
+        with self._lock:
+            if meaning.system and self._takes_system:
+                self._takes_system = False
+                self._tell("takes no system message, so the instruction goes into the first user message", refusal)
+            if meaning.raised and self._coldest == 0:
+                self._coldest = ALMOST_ZERO
+                self._tell(f"takes no temperature 0, so it is asked for {ALMOST_ZERO:g}", refusal)
+            for name in meaning.parameters:
+                self._leave_out(name, refusal, body, decoding)
+        return meaning
+
+    def search(
+        self, refusal: StatusError, body: dict[str, Any], decoding: Decoding, ask: Callable[[dict[str, Any]], bytes]
+    ) -> bytes | None:
+        """Find the parameter that a request is refused for without its being named, by leaving out one at a time.
+
+        A request of which the like was taken before is not refused for its parameters.
+
+        Returns:
+            The answer to the request without it; None where it is none of them.
+        """
+        if refusal.status not in UNNAMED or frozenset(body) in self._accepted:
+            return None
+        for name, changed in _without_one(body):
+            try:
+                answer = ask(changed)
+            except StatusError:
+                continue
+            with self._lock:
+                self._leave_out(name, refusal, body, decoding)
+            return answer
+        return None
+
+    def give_one_each(self) -> None:
+        """Ask for one reply a request from now on: the server gave fewer than it was asked for."""
+        with self._lock:
+            if "n" not in self._left_out:
+                self._left_out.add("n")
+                self._tell("gives fewer replies than a request asks for, so it is asked for each by itself")
+
+    def _leave_out(self, name: Parameter, refusal: StatusError, body: dict[str, Any], decoding: Decoding) -> None:
+        if name in self._left_out:
+            return
+        if name == "max_tokens" and self._limits and self._limits[0] in body:
+            before = self._limits.pop(0)
+            if self._limits:
+                self._tell(f"takes {self._limits[0]} in place of {before}", refusal)
+                return
+        elif name == "max_tokens":
+            return
+        self._left_out.add(name)
+        words, loud = _loss(name, decoding)
+        self._tell(words, refusal, loud)
+
+    def _tell(self, words: str, refusal: StatusError | None = None, loud: bool = False) -> None:
+        said = f' (it says: "{refusal.text[:_LONGEST_QUOTE]}")' if refusal and refusal.text else ""
+        self._notices.add(f"{self._server} {words}{said}", loud)
+
+
+def _loss(name: Parameter, decoding: Decoding) -> tuple[str, bool]:
+    """What it means that a server does not take a parameter, and whether it changes results."""
+    match name:
+        case "logprobs":
+            return "tells no log-probabilities, so those of its replies are unknown", False
+        case "seed":
+            return "takes no seed, so its replies differ from run to run", False
+        case "n":
+            return "gives one reply a request, so it is asked for each by itself", False
+        case "stop":
+            return "takes no stop text, so its replies are cut here", False
+        case "top_p":
+            return f"takes no top_p, so it samples with its own in place of {decoding.top_p:g}", decoding.top_p < 1
+        case "max_tokens":
+            return f"takes no limit of tokens, so replies may be longer than {decoding.max_tokens}", True
+        case "temperature":
+            return f"takes no temperature, so it samples with its own in place of {decoding.temperature:g}", True
+
+
+def _present(body: dict[str, Any]) -> set[Parameter]:
+    return {name for name in PARAMETERS if name in body or (name == "max_tokens" and any(x in body for x in LIMITS))}
+
+
+def _without_one(body: dict[str, Any]) -> Iterator[tuple[Parameter, dict[str, Any]]]:
+    """A request with each of its parameters left out in turn; the limit is put under its other name."""
+    for name in PARAMETERS:
+        if name in body:
+            changed = {key: value for key, value in body.items() if key != name}
+            if name == "max_tokens":
+                changed[LIMITS[1]] = body[name]
+            yield name, changed
+
+
+def _seed(request: ProposeRequest, number: int, attempt: int) -> int:
+    """31 bits of the noise key, so that a server that keeps its promise repeats itself."""
+    noise = request.noise
+    key = msgspec.json.encode((noise.seed, noise.task, noise.node, noise.first_candidate + number, attempt))
+    return int.from_bytes(blake2b(key, digest_size=4).digest(), "big") >> 1

@@ -1,0 +1,159 @@
+"""One OpenAI-compatible server: its models, and one request, put again as the server wants it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+
+from agentrm_models.errors import DataError, UsageError
+from agentrm_models.http import HttpClient, WaitHook, ignore_waiting
+from agentrm_models.http_failures import StatusError
+from agentrm_models.messages import Conversation
+from agentrm_models.notices import Notices
+from agentrm_models.policies.base import Candidate
+from agentrm_models.policies.openai_answers import Answer, ServedModel, read_completion, read_models
+from agentrm_models.policies.openai_dialect import Call, Dialect
+from agentrm_models.policies.served import Quirks
+from agentrm_models.replies import OBSERVATION
+from agentrm_models.spelling import did_you_mean, shown_name
+
+KEY_VARIABLE = "OPENAI_API_KEY"
+"""Environment variable with the key that is sent, if there is one; keys are never written anywhere."""
+
+NO_LIST = frozenset({400, 403, 404, 405, 406, 415, 422, 501})
+"""Statuses of servers that do not list their models, or not to everybody."""
+
+_CHAT = "/chat/completions"
+
+
+class OpenAIServer:
+    """A server, and how it wants to be asked.
+
+    Args:
+        base: Its address, for messages.
+        http: The way to it.
+        key: Never shown, also where the server repeats it.
+        notices: Told what the server does not take.
+    """
+
+    def __init__(self, base: str, http: HttpClient, key: str, quirks: Quirks, notices: Notices) -> None:
+        self.base = base
+        self.http = http
+        self.dialect = Dialect(base, quirks, notices)
+        self._key = key
+        self._notices = notices
+        self._has_list = quirks.list == "yes"
+
+    def choose_model(self, name: str, on_wait: WaitHook = ignore_waiting) -> ServedModel:
+        """The model of a name, or the only one.
+
+        Raises:
+            UsageError: There is no such model, or several and no name.
+            DataError: The server cannot be reached, serves no model, or does not answer with a list.
+        """
+        models = self._list_models(name, on_wait)
+        if not models:
+            raise DataError(f"{self.base} serves no model")
+        if not name:
+            if len(models) > 1:
+                names = ", ".join(shown_name(model.id) for model in models[:8])
+                raise UsageError(f"{self.base} serves several models", f"Put #MODEL behind the address: {names}.")
+            return models[0]
+        for model in models:
+            if model.id == name:
+                return model
+        remedy = did_you_mean(name, [model.id for model in models], "It serves")
+        raise UsageError(f"{self.base} has no model {shown_name(name)!r}", remedy)
+
+    def ask(self, model: str, call: Call, on_wait: WaitHook) -> Answer:
+        """Put one request; where the server minds a parameter or the length, put it again without.
+
+        Raises:
+            UsageError: The server refuses the request for another reason.
+            DataError: The server failed.
+        """
+        dropped = 0
+        while True:
+            body = self.dialect.body(model, call)
+            try:
+                return self._read(self._post(body, on_wait), body, call)._replace(dropped=dropped)
+            except StatusError as refusal:
+                meaning = self.dialect.learn(refusal, body, call.request.decoding)
+                if self.dialect.body(model, call) != body:
+                    continue
+                conversation = call.request.conversation
+                shorter = _shortened(conversation) if meaning.window else conversation
+                if len(shorter) < len(conversation):
+                    dropped += (len(conversation) - len(shorter)) // 2
+                    call = call._replace(request=msgspec.structs.replace(call.request, conversation=shorter))
+                    continue
+                found = self._search(refusal, body, model, call, on_wait)
+                if found is not None:
+                    return found._replace(dropped=dropped)
+                if self.dialect.body(model, call) == body:
+                    raise self.meaning(refusal, _CHAT) from None
+
+    def meaning(self, refusal: StatusError, path: str) -> UsageError | DataError:
+        """What an error status means here."""
+        match refusal.status:
+            case 401 | 403:
+                return UsageError(f"{self.base} refuses the key: {refusal.text}", f"Set {KEY_VARIABLE}.")
+            case 404:
+                return UsageError(f"{self.base}{path} was not found: {refusal.text}", "It usually ends in /v1.")
+            case 400 | 413 | 422:
+                return UsageError(f"{self.base} refuses the request: {refusal.text}")
+            case status:
+                how = "" if refusal.hidden else f" with status {status}"
+                return DataError(f"{self.base} failed{how}: {refusal.text}", refusal.remedy)
+
+    def _post(self, body: dict[str, Any], on_wait: WaitHook) -> bytes:
+        return self.http.post(_CHAT, body, on_wait, repeatable=True)
+
+    def _read(self, content: bytes, body: dict[str, Any], call: Call) -> Answer:
+        """The candidates; an observation that the model invents is cut off where the server did not stop there."""
+        answer = read_completion(content, self.base, self._key)
+        self.dialect.accept(body)
+        if len(answer.candidates) < len(call.numbers) and "n" in body:
+            self.dialect.give_one_each()
+        if "logprobs" in body and any(math.isnan(candidate.log_probability) for candidate in answer.candidates):
+            self._notices.add(f"{self.base} leaves out log-probabilities, so those of some replies are unknown")
+        if not call.request.whole_turn:
+            answer = answer._replace(candidates=[_cut(candidate) for candidate in answer.candidates])
+        return answer
+
+    def _search(
+        self, refusal: StatusError, body: dict[str, Any], model: str, call: Call, on_wait: WaitHook
+    ) -> Answer | None:
+        """Find out which parameter is refused that the server does not name; one thread does so for all."""
+        with self.dialect.searching:
+            if self.dialect.body(model, call) != body:
+                return None
+            decoding = call.request.decoding
+            content = self.dialect.search(refusal, body, decoding, lambda changed: self._post(changed, on_wait))
+        return None if content is None else self._read(content, self.dialect.body(model, call), call)
+
+    def _list_models(self, name: str, on_wait: WaitHook) -> list[ServedModel]:
+        """What the server serves; a named model needs no list, where the server has none."""
+        if not self._has_list:
+            return [ServedModel(name)]
+        try:
+            return read_models(self.http.get("/models", on_wait=on_wait), self.base, self._key)
+        except StatusError as refusal:
+            if name and refusal.status in NO_LIST:
+                return [ServedModel(name)]
+            raise self.meaning(refusal, "/models") from None
+
+
+def _cut(candidate: Candidate) -> Candidate:
+    """A reply up to the observation that its model invents; how likely that part is nobody has told."""
+    text, observation, _ = candidate.text.partition(OBSERVATION)
+    return candidate._replace(text=text, log_probability=math.nan) if observation else candidate
+
+
+def _shortened(conversation: Conversation) -> Conversation:
+    """Without the older half of the steps after the goal; the same where there is only one."""
+    goal = next((place for place, message in enumerate(conversation) if message.role == "user"), 0) + 1
+    steps = (len(conversation) - goal) // 2
+    return conversation[:goal] + conversation[goal + 2 * ((steps + 1) // 2) :] if steps > 1 else conversation
