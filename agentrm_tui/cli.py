@@ -291,7 +291,7 @@ def _plan(environment: str, flags: dict[str, Any]) -> RunPlan:
         tell(f"note: {notice}")
     levels = (flags["level"],) if flags["level"] else ()
     choice = TaskChoice(named, levels, flags["number"], flags["first_seed"], flags["split"])
-    same = ("policy", "reward", "temperature", "top_p", "max_tokens", "max_steps", "seed")
+    same = ("policy", "reward", "temperature", "top_p", "max_tokens", "reasoning_tokens", "max_steps", "seed")
     load = LoadOptions(
         device=flags["device"],
         threads=flags["threads"],

@@ -104,6 +104,13 @@ def playing_options(command: Function) -> Function:
         click.option("--reward", default="", metavar="SPEC", help="bundled:NAME, folder, hf:…, random."),
         click.option("--max-steps", type=COUNT_OR_NONE, default=0, metavar="N", help="Step limit; 0: the task's."),
         click.option("--max-tokens", type=COUNT, default=64, show_default=True, help="Of a reply."),
+        click.option(
+            "--reasoning-tokens",
+            type=COUNT_OR_NONE,
+            default=0,
+            metavar="N",
+            help="Of reasoning before a reply; 0: counted within --max-tokens.",
+        ),
         click.option("--temperature", type=Finite(0), default=0.7, show_default=True),
         click.option("--top-p", type=Finite(0, 1, min_open=True), default=1.0, show_default=True),
         click.option(

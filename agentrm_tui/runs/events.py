@@ -12,7 +12,7 @@ import msgspec
 
 from agentrm_models.usage import Usage
 from agentrm_tui.runs.plan import RunPlan
-from agentrm_tui.search.tree import NodeId, Phase, Source
+from agentrm_tui.search.tree import Cut, NodeId, Phase, Source
 
 FORMAT_VERSION = 2
 TIME_FIELDS = ("at", "milliseconds", "run", "started_at", "seconds")
@@ -88,6 +88,9 @@ class ProposedNode(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         log_probability: Of the reply at temperature 1, in nats; None where nobody tells it.
         source: Who proposed it first.
+        reasoning: What the policy wrote for itself before the reply, up to a limit of characters.
+        reasoning_tokens: Tokens of the reasoning, among `tokens`; 0 where nobody tells.
+        cut: Where a limit ended the reply before it was complete.
     """
 
     node: NodeId
@@ -97,15 +100,24 @@ class ProposedNode(msgspec.Struct, frozen=True, omit_defaults=True):
     tokens: int = 0
     samples: int = 1
     source: Source = "policy"
+    reasoning: str = ""
+    reasoning_tokens: int = 0
+    cut: Cut = ""
 
 
 class Proposed(Event, frozen=True, kw_only=True, omit_defaults=True, tag="proposed"):
-    """Answers a `Propose`; `asked` keeps its order, so a node without candidates is visible."""
+    """Answers a `Propose`; `asked` keeps its order, so a node without candidates is visible.
+
+    Attributes:
+        cut_replies, cut_reasoning: Samples that a limit ended in their reply, and inside their reasoning.
+    """
 
     asked: tuple[NodeId, ...]
     nodes: tuple[ProposedNode, ...]
     phase: Phase = "search"
     usage: Usage = Usage()
+    cut_replies: int = 0
+    cut_reasoning: int = 0
 
 
 class Scored(Event, frozen=True, kw_only=True, omit_defaults=True, tag="scored"):
@@ -221,6 +233,7 @@ class Ledger(msgspec.Struct, frozen=True):
     """What a run cost, summed over its episodes.
 
     `transitions` counts distinct (path, action) pairs taken; `env_steps ÷ transitions` is 1.0 with exact snapshots.
+    `cut_replies` and `cut_reasoning` count samples that a limit ended in their reply, and inside their reasoning.
     """
 
     policy_tokens_computed: int = 0
@@ -234,6 +247,8 @@ class Ledger(msgspec.Struct, frozen=True):
     requests: int = 0
     dropped_observations: int = 0
     seconds: float = 0.0
+    cut_replies: int = 0
+    cut_reasoning: int = 0
 
 
 class RunFinished(Event, frozen=True, kw_only=True, omit_defaults=True, tag="run_finished"):

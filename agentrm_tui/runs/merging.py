@@ -10,7 +10,7 @@ import msgspec
 from agentrm_models.policies.base import Candidate
 from agentrm_models.replies import parse_reply
 from agentrm_tui.runs.events import ProposedNode
-from agentrm_tui.runs.texts import kept_reply
+from agentrm_tui.runs.texts import kept_reasoning, kept_reply
 from agentrm_tui.search.tree import NodeId, Source
 
 
@@ -44,7 +44,16 @@ def merge_candidates(
             log_probability = round(candidate.log_probability, 6) if known_likelihood else None
             source: Source = "human" if by_hand else candidate.source
             merged[action] = ProposedNode(
-                f"{parent}.{ordinal}", parent, reply, log_probability, candidate.tokens, times, source
+                f"{parent}.{ordinal}",
+                parent,
+                reply,
+                log_probability,
+                candidate.tokens,
+                times,
+                source,
+                kept_reasoning(candidate.reasoning),
+                candidate.reasoning_tokens,
+                candidate.cut,
             )
             ordinal += 1
     return list(merged.values())

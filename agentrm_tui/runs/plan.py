@@ -20,6 +20,7 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
         search: The settings of one algorithm.
         temperature: Of sampling; greedy search always uses 0.
         max_tokens: Tokens a reply may have.
+        reasoning_tokens: Tokens that reasoning before a reply may have, beside `max_tokens`; 0: it counts within them.
         max_steps: Step limit that overrides the task's own when smaller; 0 keeps the task's.
         seed: Of the sampling noise.
         parallel: Episodes driven at once; 0 lets the runner choose.
@@ -34,6 +35,7 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     temperature: float = 0.7
     top_p: float = 1.0
     max_tokens: int = 64
+    reasoning_tokens: int = 0
     max_steps: int = 0
     seed: int = 0
     parallel: int = 1

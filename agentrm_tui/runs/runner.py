@@ -251,7 +251,7 @@ class EpisodeRunner:
         return ProposeRequest(
             conversation=policy_conversation(start, tree, node_id, traits.prompt),
             n=1 if traits.deterministic else request.counts[place],
-            decoding=Decoding(temperature, plan.top_p, plan.max_tokens),
+            decoding=Decoding(temperature, plan.top_p, plan.max_tokens, plan.reasoning_tokens),
             noise=NoiseKey(plan.seed, self._noise_task(), node_id, self.episode.drawn.get(node_id, 0)),
             exclude=request.exclude[place] if request.exclude else (),
             valid_actions=self._valid_actions(node_id) if traits.wants_valid_actions else (),
@@ -266,12 +266,19 @@ class EpisodeRunner:
     def _proposed(self, request: Propose, answer: Proposals) -> ev.Proposed:
         """Merge the candidates of each node by parsed action; the first reply is kept."""
         nodes: list[ev.ProposedNode] = []
+        cuts = [candidate.cut for candidates in answer.candidates for candidate in candidates]
         for place, candidates in enumerate(answer.candidates):
             parent = request.nodes[place]
             times = request.counts[place] if self._players.policy.deterministic else 1
             nodes += self._merge(parent, candidates, times)
         return ev.Proposed(
-            episode=self.id, asked=request.nodes, nodes=tuple(nodes), phase=request.phase, usage=answer.usage
+            episode=self.id,
+            asked=request.nodes,
+            nodes=tuple(nodes),
+            phase=request.phase,
+            usage=answer.usage,
+            cut_replies=cuts.count("reply"),
+            cut_reasoning=cuts.count("reasoning"),
         )
 
     def _merge(

@@ -321,6 +321,9 @@ def _add(episode: EpisodeState, proposed: ev.ProposedNode, phase: Literal["searc
         tokens=proposed.tokens,
         samples=proposed.samples,
         source=proposed.source,
+        reasoning=proposed.reasoning,
+        reasoning_tokens=proposed.reasoning_tokens,
+        cut=proposed.cut,
         phase=phase,
         created=number,
     )
@@ -356,6 +359,8 @@ def _cost(event: ev.AnyEvent) -> ev.Ledger | None:
                 dropped_observations=usage.dropped_observations,
                 duplicates=sum(node.samples for node in event.nodes) - len(event.nodes),
                 seconds=usage.milliseconds / 1000,
+                cut_replies=event.cut_replies,
+                cut_reasoning=event.cut_reasoning,
             )
         case ev.Scored(usage=usage):
             return ev.Ledger(

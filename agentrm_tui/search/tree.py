@@ -11,6 +11,8 @@ NodeId: TypeAlias = str
 ROOT: NodeId = "0"
 Phase: TypeAlias = Literal["search", "rollout"]
 Source: TypeAlias = Literal["policy", "expert", "noise", "human"]
+Cut: TypeAlias = Literal["", "reply", "reasoning"]
+"""Where a limit ended a reply before it was complete."""
 
 
 class Node(msgspec.Struct):
@@ -18,11 +20,14 @@ class Node(msgspec.Struct):
 
     Attributes:
         id: `parent.ordinal`; the root is `0` and has no action, only the first observation.
-        reply: The policy's text as sampled.
+        reply: The policy's text as sampled, without reasoning.
         log_probability: Of the reply at temperature 1, in nats.
         tokens: Sampled tokens of the reply.
         samples: How many samples gave this parsed action.
         source: Who proposed it.
+        reasoning: What the policy wrote for itself before the reply; no model is given it again.
+        reasoning_tokens: Tokens of the reasoning, among `tokens`; 0 where nobody tells.
+        cut: Where a limit ended the reply before it was complete: in the reply, or inside its reasoning.
         reward_value: The reward model's judgement of history + thought + action; None until scored.
         total_return: Sum of returns backed up through the node; `mean_return` divides it by `visits`.
         outcome: The environment's score after the action, in [0, 1]; None until acted.
@@ -40,6 +45,9 @@ class Node(msgspec.Struct):
     tokens: int = 0
     samples: int = 1
     source: Source = "policy"
+    reasoning: str = ""
+    reasoning_tokens: int = 0
+    cut: Cut = ""
     phase: Phase = "search"
     reward_value: float | None = None
     visits: int = 0

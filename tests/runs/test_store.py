@@ -33,6 +33,8 @@ from agentrm_tui.runs.store import (
 from agentrm_tui.ui.start import run_app
 
 GOLDEN = Path(__file__).parent / "golden.jsonl"
+EARLIER = Path(__file__).parent / "golden-earlier.jsonl"
+"""The same run in this format, written before the plan and the ledger had all the fields they have now."""
 START = ev.RunStarted(plan=fake_plan(), run="0123abcd")
 
 
@@ -90,6 +92,12 @@ def test_the_golden_file_of_this_format_is_read_and_written_to_the_byte() -> Non
     assert state.finished is not None and state.finished.scores == (1.0,)
     codec = Codec()
     assert b"".join(codec.encode(event) for event in events) == GOLDEN.read_bytes()
+
+
+def test_a_file_of_this_format_without_later_fields_is_the_same_run() -> None:
+    assert b"reasoning_tokens" not in EARLIER.read_bytes()
+    assert same(list(read_events(EARLIER)), list(read_events(GOLDEN)))
+    assert same(load_state(EARLIER), load_state(GOLDEN))
 
 
 def test_every_record_is_plain_json_with_number_run_and_checksum(tmp_path: Path) -> None:

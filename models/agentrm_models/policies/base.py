@@ -11,6 +11,8 @@ from agentrm_models.messages import Conversation, PromptStyle
 from agentrm_models.usage import ProgressHook, Usage
 
 CandidateSource: TypeAlias = Literal["policy", "expert", "noise"]
+Cut: TypeAlias = Literal["", "reply", "reasoning"]
+"""Where a limit ended a reply before it was complete: in the reply itself, or inside the reasoning before it."""
 
 
 class Decoding(msgspec.Struct, frozen=True):
@@ -20,11 +22,14 @@ class Decoding(msgspec.Struct, frozen=True):
         temperature: 0 is argmax (lowest id on ties), and then only one candidate may be asked for.
         top_p: Share of probability mass kept; 1 keeps all.
         max_tokens: Tokens a reply may have at most.
+        reasoning_tokens: Tokens that reasoning before the reply may have, beside `max_tokens`; at 0 it has no budget of
+            its own and counts within `max_tokens`.
     """
 
     temperature: float = 0.7
     top_p: float = 1.0
     max_tokens: int = 64
+    reasoning_tokens: int = 0
 
 
 class NoiseKey(msgspec.Struct, frozen=True):
@@ -70,16 +75,23 @@ class Candidate(NamedTuple):
     """One sampled reply.
 
     Attributes:
-        text: The reply as sampled, without the end-of-turn token.
-        log_probability: Sum over its tokens at temperature 1, end-of-turn included, in nats; NaN where unknown.
-        tokens: Number of sampled tokens, end-of-turn included.
+        text: The reply as sampled, without the end-of-turn token and without reasoning.
+        log_probability: Sum over its sampled tokens at temperature 1, reasoning and end-of-turn included, in nats; NaN
+            where unknown.
+        tokens: Number of sampled tokens, reasoning and end-of-turn included.
         source: Whose it is: the policy's own, the expert's beside it, or a disturbance that nobody should learn.
+        reasoning: What the model wrote for itself before the reply, without its markers. Never parsed for actions.
+        reasoning_tokens: Tokens of the reasoning, among `tokens`; 0 where nobody tells.
+        cut: Whether a limit ended it before it was complete, and where.
     """
 
     text: str
     log_probability: float
     tokens: int
     source: CandidateSource = "policy"
+    reasoning: str = ""
+    reasoning_tokens: int = 0
+    cut: Cut = ""
 
 
 class PolicyTraits(NamedTuple):
