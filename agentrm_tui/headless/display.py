@@ -109,11 +109,13 @@ class ProgressDisplay:
                 for line in run_lines(event):
                     self._write(line)
                 self._bar.start()
+            case ev.Noticed():
+                self._write(*run_lines(event))
             case ev.ModelLoading() if event.notice:
                 for line in run_lines(event):
                     self._write(line)
             case ev.RunFinished():
-                self._result = run_lines(event)
+                self._result = _lines(event, self._state)
             case ev.Fault() | ev.EpisodeFinished():
                 self._ends += _lines(event, self._state)
             case _:
@@ -145,6 +147,8 @@ def make_display(name: DisplayName, write: Write, terminal: bool) -> Display:
 
 def _lines(event: ev.AnyEvent, state: RunState) -> list[str]:
     episode = state.episodes.get(event.episode)
+    if isinstance(event, ev.RunFinished):
+        return [*run_lines(event), *(line for notice in state.noticed if notice.loud for line in run_lines(notice))]
     return run_lines(event) if episode is None else episode_lines(event, episode)
 
 
@@ -161,8 +165,10 @@ def run_lines(event: ev.AnyEvent) -> list[str]:
         case ev.ModelLoading():
             notice = f"; {one_line(event.notice)}" if event.notice else ""
             return [f"loaded {event.what} {one_line(event.name, _NAME)} in {event.milliseconds / 1000:.1f} s{notice}"]
+        case ev.Noticed():
+            return [f"{'warning' if event.loud else 'note'}: {one_line(event.notice)}"]
         case ev.Fault():
-            return [f"fault: {one_line(event.message)}{' ' + one_line(event.remedy) if event.remedy else ''}"]
+            return [f"fault: {one_line(event.message)}{'. ' + one_line(event.remedy) if event.remedy else ''}"]
         case ev.RunFinished():
             return _result(event)
         case _:
@@ -171,11 +177,10 @@ def run_lines(event: ev.AnyEvent) -> list[str]:
 
 def _result(event: ev.RunFinished) -> list[str]:
     ledger = event.ledger
-    missing = sum(score is None for score in event.scores)
-    ended, total = len(event.scores) - missing, len(event.scores)
-    over = f"over {ended} of {total} episodes"
-    if missing and event.reason == "finished":
-        over = f"over {total} episodes, {missing} of which failed and count 0"
+    total = len(event.scores)
+    over = f"over {event.ended} of {total} episodes"
+    if event.ended < total and event.reason == "finished":
+        over = f"over {total} episodes: {event.share}, {total - event.ended} failed and count 0"
     return [
         f"score {100 * event.score_mean:.1f} {over} ({event.reason})",
         f"cost: {ledger.policy_tokens_generated:,} tokens sampled, "

@@ -148,6 +148,8 @@ def _run_row(run: RunSummary) -> list[str]:
     if run.started is None:
         return [changed, run.path.name, "-", "-", "-", one_line(run.problem, 120)]
     score = f"{100 * run.finished.score_mean:.1f}" if run.finished else "unfinished"
+    if run.finished is not None and run.finished.share:
+        score += f" ({run.finished.share})"
     plan = run.started.plan
     environment = f"{one_line(plan.environment, 60)} ({one_line(run.started.origin, 60)})"
     return [changed, run.path.name, environment, plan.search.words, score, one_line(plan.policy, 60)]

@@ -14,8 +14,9 @@ from typing import TextIO
 from agentrm_models.errors import DataError, InterruptedRun
 from agentrm_models.usage import Progress
 from agentrm_tui.headless.display import Display, DisplayName, make_display
+from agentrm_tui.headless.waits import Waits
 from agentrm_tui.runs.control import Directive, Pending, RunFreely, nobody_there
-from agentrm_tui.runs.events import AnyEvent, Fault, ModelLoading
+from agentrm_tui.runs.events import AnyEvent, Fault, ModelLoading, Noticed
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.state import MisfitError, RunState
 from agentrm_tui.runs.store import RunReader
@@ -27,6 +28,7 @@ class StopOnSignal(RunFreely):
 
     def __init__(self) -> None:
         self.stopping = False
+        self.waits = Waits(tell)
 
     def before_request(self, pending: Pending) -> Directive | None:
         """Go on, or stop."""
@@ -34,8 +36,10 @@ class StopOnSignal(RunFreely):
         return None
 
     def progress(self, progress: Progress) -> None:
-        """Go on, or stop."""
+        """Go on, or stop; say what holds the run up."""
         self._check()
+        if progress.held_up:
+            self.waits.tell(progress.held_up)
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal; the second one stops at once."""
@@ -119,7 +123,7 @@ def run_here(plan: RunPlan, path: Path, display: DisplayName, resume: bool = Fal
     control = StopOnSignal()
     with only_data_on_stdout() as stream:
         out = DataOut(stream, lambda: setattr(control, "stopping", True))
-        with open_run(plan, path, resume=resume, keep_trees=False) as opened:
+        with open_run(plan, path, resume=resume, on_wait=control.waits.tell, keep_trees=False) as opened:
             if opened.policy.traits.interactive:
                 raise nobody_there()
             shown = make_display(display, out, terminal=stream.isatty())
@@ -145,6 +149,8 @@ def _remark(event: AnyEvent) -> None:
             tell(f"{where}: {event.message}")
         case ModelLoading() if event.notice:
             tell(f"note: {event.notice}")
+        case Noticed():
+            tell(f"{'warning' if event.loud else 'note'}: {event.notice}")
         case _:
             pass
 

@@ -23,6 +23,7 @@ from agentrm_tui.runs.opening import check_same_models, episode_started, fitted_
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.runner import EpisodeRunner
 from agentrm_tui.runs.state import RunState, apply
+from agentrm_tui.runs.texts import printable
 from agentrm_tui.runs.transitions import Transitions
 
 AUTOMATIC_PARALLEL = 16
@@ -197,6 +198,8 @@ class _Batch:
             answers, errors = self._calls.answer([(runner.id, call) for runner, call in current])
         except CallAbandoned:
             return
+        for what, (notice, loud) in self._calls.found_out():
+            self._record(ev.Noticed(what=what, notice=printable(notice), loud=loud))
         self._answers.update(answers)
         for episode, error in errors.items():
             self._fail(episode, error)

@@ -229,6 +229,18 @@ class Fault(Event, frozen=True, kw_only=True, omit_defaults=True, tag="fault"):
     fatal: bool = False
 
 
+class Noticed(Event, frozen=True, kw_only=True, omit_defaults=True, tag="noticed"):
+    """A model found out something while it played, such as a parameter that its server refuses; told once.
+
+    Attributes:
+        loud: It changes results.
+    """
+
+    what: Literal["policy", "reward"]
+    notice: str
+    loud: bool = False
+
+
 class Ledger(msgspec.Struct, frozen=True):
     """What a run cost, summed over its episodes.
 
@@ -265,6 +277,16 @@ class RunFinished(Event, frozen=True, kw_only=True, omit_defaults=True, tag="run
     ledger: Ledger
     reason: Literal["finished", "stopped", "failed"] = "finished"
 
+    @property
+    def ended(self) -> int:
+        """Tasks that have a score."""
+        return sum(score is not None for score in self.scores)
+
+    @property
+    def share(self) -> str:
+        """How many of the tasks ended, in words; empty where all did."""
+        return "" if self.ended == len(self.scores) else f"{self.ended} of {len(self.scores)} ended"
+
 
 AnyEvent: TypeAlias = (
     RunStarted
@@ -282,5 +304,6 @@ AnyEvent: TypeAlias = (
     | Truncated
     | EpisodeFinished
     | Fault
+    | Noticed
     | RunFinished
 )

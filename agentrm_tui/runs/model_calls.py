@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 from agentrm_models.errors import DataError, InterruptedRun, MemoryExhaustedError
+from agentrm_models.notices import Notice, notices_of
 from agentrm_models.policies.base import Policy
 from agentrm_models.rewards.base import RewardModel
 from agentrm_models.usage import Usage
@@ -47,6 +48,13 @@ class ModelCalls:
             if part:
                 _isolate(part, work, answered)
         return answered
+
+    def found_out(self) -> list[tuple[Literal["policy", "reward"], Notice]]:
+        """What the models found out since the last call."""
+        found: list[tuple[Literal["policy", "reward"], Notice]] = []
+        found += [("policy", notice) for notice in notices_of(self._policy)]
+        found += [("reward", notice) for notice in notices_of(self._reward)]
+        return found
 
     def _propose(self, calls: Sequence[Call]) -> dict[str, ModelAnswer]:
         work = [(episode, call) for episode, call in calls if isinstance(call, ProposeCall)]

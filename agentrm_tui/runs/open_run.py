@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
 import msgspec
 
 from agentrm_models.errors import DataError
+from agentrm_models.http import WaitHook, waits_told_to
 from agentrm_models.load_options import LoadOptions
 from agentrm_models.trie.ledger import begin_run
 from agentrm_tui.environments.base import Environment
@@ -165,6 +166,7 @@ def open_run(
     resume: bool = False,
     models: ModelSource | None = None,
     report: Report | None = None,
+    on_wait: WaitHook | None = None,
     keep_trees: bool = True,
 ) -> Iterator[OpenRun]:
     """Load what a plan names, for the length of the block.
@@ -175,6 +177,7 @@ def open_run(
             without any event is begun.
         models: Where models come from; loaded here and freed at the end by default.
         report: Told before and after each part is loaded.
+        on_wait: Told what a server is waited for meanwhile; `report` where absent.
         keep_trees: Keep the trees of all ended episodes in memory, not only of the last few.
 
     Raises:
@@ -193,7 +196,7 @@ def open_run(
         if resumed is not None and resumed.run is not None:
             plan = msgspec.structs.replace(resumed.run.plan, load=plan.load)
         stack.callback(source.release)
-        loading = _Loading(plan.environment, report or _say_nothing)
+        loading = _Loading(plan.environment, report or _say_nothing, on_wait)
         environment = loading.load("environment", plan.environment, lambda: make_environment(plan.environment))
         run = None
         try:
@@ -233,16 +236,18 @@ def _resumed(path: Path, writer: RunWriter, resume: bool) -> RunState | None:
 class _Loading:
     """Loads one part after another, and notes how long each took and what it has to say."""
 
-    def __init__(self, environment: str, report: Report) -> None:
+    def __init__(self, environment: str, report: Report, on_wait: WaitHook | None) -> None:
         self._environment = environment
         self._report = report
+        self._on_wait = on_wait
         self.events: list[ModelLoading] = []
 
     def load(self, what: Loadable, name: str, load: Callable[[], Loaded]) -> Loaded:
         """Load one part."""
         self._report(f"{what} {name}")
         began = perf_counter()
-        loaded = load()
+        with waits_told_to(self._on_wait or (lambda words: self._report(f"{what} {name}: {words}"))):
+            loaded = load()
         milliseconds = round((perf_counter() - began) * 1e3, 3)
         notice = loaded.notice if isinstance(loaded, Speaks) else ""
         self.events.append(ModelLoading(what=what, name=name, milliseconds=milliseconds, notice=notice))

@@ -94,6 +94,7 @@ class RunState(msgspec.Struct):
     ledger: ev.Ledger = msgspec.field(default_factory=ev.Ledger)
     loading: dict[str, ev.ModelLoading] = msgspec.field(default_factory=dict)
     faults: list[ev.Fault] = msgspec.field(default_factory=list)
+    noticed: list[ev.Noticed] = msgspec.field(default_factory=list)
     finished: ev.RunFinished | None = None
     events: int = 0
     clock: float = 0.0
@@ -108,8 +109,8 @@ class RunState(msgspec.Struct):
     @property
     def failed(self) -> int:
         """Tasks of a run that came to its end, whose episode failed."""
-        ended = self.finished is not None and self.finished.reason == "finished"
-        return sum(score is None for score in self.finished.scores) if self.finished and ended else 0
+        finished = self.finished
+        return len(finished.scores) - finished.ended if finished and finished.reason == "finished" else 0
 
     def last_attempt(self, task: int) -> EpisodeState | None:
         """The episode in which task number `task` of the plan was played last: `3`, or `3.r1` after a failure."""
@@ -130,6 +131,7 @@ class RunState(msgspec.Struct):
             episodes={name: episode.outline() for name, episode in self.episodes.items()},
             loading=self.loading.copy(),
             faults=self.faults.copy(),
+            noticed=self.noticed.copy(),
             ended=self.ended.copy(),
         )
 
@@ -167,6 +169,8 @@ def apply(state: RunState, event: ev.AnyEvent) -> RunState:
             state.finished = event
         case ev.EpisodeStarted():
             state.episodes[event.episode] = _start(state, event, number)
+        case ev.Noticed():
+            state.noticed.append(event)
         case ev.Fault(episode=""):
             state.faults.append(event)
         case _:

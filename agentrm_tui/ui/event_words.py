@@ -27,10 +27,13 @@ def event_words(event: ev.AnyEvent, episode: EpisodeState | None) -> str:
             return f"{what}: context full, {_count(dropped, 'old observation')} left out"
         case ev.Drifted():
             return "a replayed observation differs from the recorded one"
+        case ev.Noticed(what=what, notice=notice):
+            return f"{what}: {one_line(notice)}"
         case ev.Fault(message=message):
             return one_line(message)
-        case ev.RunFinished(score_mean=score, reason=reason):
-            return f"the run {'ends' if reason == 'finished' else reason}, mean score {number(score)}"
+        case ev.RunFinished(score_mean=score, reason=reason, share=share):
+            ends = f"the run {'ends' if reason == 'finished' else reason}, mean score {number(score)}"
+            return f"{ends}, {share}" if share else ends
         case _:
             return _search_words(event, episode)
 

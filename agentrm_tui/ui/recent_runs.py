@@ -27,6 +27,7 @@ def run_line(run: RunSummary, now: float, width: int) -> Content:
     score = "unfinished"
     if finished is not None:
         score = f"score {number(finished.score_mean)}" if finished.reason == "finished" else finished.reason
+        score += f", {finished.share}" if finished.share else ""
     models = "  " + one_line(plan.policy + (f" + {plan.reward}" if plan.reward else ""))
     first = fit(name, max(4, width - cell_len(age) - 1)) + " " + age
     second = fit(models, max(4, width - cell_len(score) - 1)) + " " + score

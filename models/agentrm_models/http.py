@@ -13,9 +13,10 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -50,7 +51,20 @@ WaitHook = Callable[[str], None]
 
 
 def ignore_waiting(words: str) -> None:
-    """Discard what is waited for: the default hook."""
+    """Discard what is waited for."""
+
+
+_waits: ContextVar[WaitHook] = ContextVar("waits", default=ignore_waiting)
+
+
+@contextmanager
+def waits_told_to(hook: WaitHook) -> Iterator[None]:
+    """Tell this hook about waits inside the block, in this thread, that have no hook of their own."""
+    before = _waits.set(hook)
+    try:
+        yield
+    finally:
+        _waits.reset(before)
 
 
 class Clock(NamedTuple):
@@ -121,7 +135,7 @@ class HttpClient:
         self._running: set[Future[bytes | Failure]] = set()
         self._has_answered = False
 
-    def get(self, path: str, query: Mapping[str, object] | None = None, on_wait: WaitHook = ignore_waiting) -> bytes:
+    def get(self, path: str, query: Mapping[str, object] | None = None, on_wait: WaitHook | None = None) -> bytes:
         """Ask for a path; raises as `post`."""
         manners = self._manners
         request = _Request("GET", path, manners.answer_seconds, manners.patience, repeatable=True, query=query)
@@ -131,7 +145,7 @@ class HttpClient:
         self,
         path: str,
         body: object,
-        on_wait: WaitHook = ignore_waiting,
+        on_wait: WaitHook | None = None,
         *,
         repeatable: bool,
         answer_seconds: float | None = None,
@@ -167,7 +181,7 @@ class HttpClient:
             with suppress(Exception):
                 closed.result(CLOSING_SECONDS)
 
-    def _send(self, request: _Request, on_wait: WaitHook) -> bytes:
+    def _send(self, request: _Request, on_wait: WaitHook | None) -> bytes:
         until = self._clock.now() + request.patience
         attempt = 0
         while True:
@@ -179,7 +193,7 @@ class HttpClient:
             pause = self._pause(answer, attempt, request.repeatable)
             if pause is None or self._clock.now() + pause > until:
                 raise answer.error
-            self._wait(pause, answer.words, on_wait)
+            self._wait(pause, answer.words, on_wait or _waits.get())
             attempt += 1
 
     def _pause(self, failure: Failure, attempt: int, repeatable: bool) -> float | None:

@@ -39,6 +39,11 @@ class Notices:
         return fresh
 
 
+def notices_of(model: object) -> list[Notice]:
+    """What a model found out since the last call; nothing where it is none that finds things out."""
+    return model.new_notices() if isinstance(model, FindsOut) else []
+
+
 @runtime_checkable
 class FindsOut(Protocol):
     """A policy or reward model that finds things out while it plays."""

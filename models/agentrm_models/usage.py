@@ -39,11 +39,13 @@ class Progress(msgspec.Struct, frozen=True):
         what: For example `generating`, `scoring`, `loading`.
         done: Units finished, tokens for generation.
         total: Units expected at most; 0 if unknown.
+        held_up: Why nothing is done now, such as a server's rate limit; empty while work goes on.
     """
 
     what: str
     done: int
     total: int = 0
+    held_up: str = ""
 
 
 ProgressHook: TypeAlias = Callable[[Progress], None]

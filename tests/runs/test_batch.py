@@ -21,15 +21,17 @@ from fake_world import (
 )
 
 from agentrm_models.errors import AgentRMError, DataError, InterruptedRun, UsageError
+from agentrm_models.notices import Notice
 from agentrm_models.policies.base import Candidate, ProposeRequest
 from agentrm_models.usage import Progress, Usage
 from agentrm_tui.environments.base import StepResult
+from agentrm_tui.headless.display import run_lines
 from agentrm_tui.runs import events as ev
 from agentrm_tui.runs.batch import run_plan
 from agentrm_tui.runs.control import RunFreely
 from agentrm_tui.runs.model_calls import shares
 from agentrm_tui.runs.plan import RunPlan
-from agentrm_tui.runs.state import RunState
+from agentrm_tui.runs.state import RunState, apply
 from agentrm_tui.runs.transitions import SNAPSHOT_LIMIT
 
 EXPLORING = {"iterations": 10, "branching": 3, "leaf": "rollout", "simulations": 2}
@@ -462,3 +464,49 @@ def test_the_order_of_hashes_changes_nothing() -> None:
         outputs.add(number_from(done.stdout))
         assert done.stdout
     assert len(outputs) == 1
+
+
+class FindingPolicy(FakePolicy):
+    """Finds one thing out at each of its first two calls."""
+
+    asked = 0
+
+    def new_notices(self) -> list[Notice]:
+        self.asked += 1
+        return [Notice(f"takes no seed\x1b{self.asked}", loud=self.asked == 2)] if self.asked < 3 else []
+
+
+def test_what_a_model_finds_out_is_recorded_before_its_answer() -> None:
+    state, recorder = play(fake_plan(), FindingPolicy())
+    kinds = [type(event).__name__ for event in recorder.events]
+    assert kinds[kinds.index("Noticed") + 1] == "Proposed" and kinds.count("Noticed") == 2
+    assert [(item.notice, item.loud) for item in state.noticed] == [
+        ("takes no seed\x1b1", False),
+        ("takes no seed\x1b2", True),
+    ]
+    assert all(item.what == "policy" and not item.episode for item in state.noticed)
+
+
+class DeafPolicy(FakePolicy):
+    """Its server is gone for every other task."""
+
+    def propose(self, requests: Any, progress: Any = lambda progress: None) -> Any:
+        if any(number_from(request.noise.task) % 2 for request in requests):
+            raise DataError("the server failed")
+        return super().propose(requests, progress)
+
+
+def test_failed_episodes_count_as_failed_and_are_told_apart() -> None:
+    plan = fake_plan(tasks=6)
+    state, recorder = play(plan, DeafPolicy())
+    finished = state.finished
+    assert finished is not None and finished.reason == "finished"
+    failed = sum(number_from(task) % 2 for task in plan.tasks)
+    assert 0 < failed < 6 and state.failed == failed and finished.share == f"{6 - failed} of 6 ended"
+    assert f"over 6 episodes: {6 - failed} of 6 ended, {failed} failed and count 0 (finished)" in run_lines(finished)[0]
+    resumed = RunState()
+    for event in recorder.events:
+        apply(resumed, event)
+    again, _ = play(plan, resume=resumed)
+    assert again.failed == 0 and again.finished is not None and again.finished.share == ""
+    assert len(again.episodes) == 6 + failed

@@ -96,8 +96,12 @@ def test_the_golden_file_of_this_format_is_read_and_written_to_the_byte() -> Non
 
 def test_a_file_of_this_format_without_later_fields_is_the_same_run() -> None:
     assert b"reasoning_tokens" not in EARLIER.read_bytes()
-    assert same(list(read_events(EARLIER)), list(read_events(GOLDEN)))
-    assert same(load_state(EARLIER), load_state(GOLDEN))
+    known = [event for event in read_events(GOLDEN) if not isinstance(event, ev.Noticed)]
+    assert same(list(read_events(EARLIER)), known)
+    state = RunState()
+    for event in known:
+        apply(state, event)
+    assert same(load_state(EARLIER), state)
 
 
 def test_every_record_is_plain_json_with_number_run_and_checksum(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from fake_run import FakeEngineLink, FakeRun, fake_plan, surroundings
 
 from agentrm_tui.engine.commands import Status
 from agentrm_tui.headless.display import PlainDisplay, ProgressDisplay
+from agentrm_tui.headless.waits import Waits
 from agentrm_tui.runs import events as ev
 from agentrm_tui.ui.app import AgentRMApp
 from agentrm_tui.ui.screens.help import HelpScreen
@@ -44,6 +45,70 @@ async def test_a_loaders_notice_is_told_and_stays(live: bool) -> None:
         await pilot.press("question_mark")
         assert isinstance(app.screen, HelpScreen)
         assert NOTICE in app.screen._text(120).plain
+
+
+LOUD = "http://127.0.0.1:8000/v1 takes no temperature, so it samples with its own in place of 0.7"
+
+
+def run_with_findings() -> list[ev.AnyEvent]:
+    run = FakeRun().load().start_episode()
+    run.add(ev.Noticed(what="policy", notice=LOUD, loud=True))
+    run.add(ev.Noticed(what="policy", notice="http://127.0.0.1:8000/v1 takes no seed"))
+    return run.beam(2).finish().events
+
+
+@pytest.mark.parametrize("display", [PlainDisplay, ProgressDisplay])
+def test_what_a_model_finds_out_is_printed_and_what_changes_results_again_at_the_end(
+    display: type[PlainDisplay | ProgressDisplay],
+) -> None:
+    lines: list[str] = []
+    shown = display(lines.append)
+    for event in run_with_findings():
+        shown.show(event)
+    shown.close()
+    assert [line for line in lines if "takes no" in line] == [
+        f"warning: {LOUD}",
+        "note: http://127.0.0.1:8000/v1 takes no seed",
+        f"warning: {LOUD}",
+    ]
+    assert lines[-1] == f"warning: {LOUD}"
+
+
+async def test_what_changes_results_stays_on_the_screen() -> None:
+    app = AgentRMApp(surroundings(run_with_findings()), replay=Path("x.jsonl"), tick=False)
+    async with app.run_test(size=(200, 40), notifications=True) as pilot:
+        await pilot.pause()
+        severities = {note.message: note.severity for note in app._notifications}
+        assert severities == {LOUD: "error", "http://127.0.0.1:8000/v1 takes no seed": "warning"}
+        assert LOUD[:40] in app.screen.query_one(Budget).render().plain
+
+
+@pytest.mark.parametrize("width", [80, 120])
+async def test_a_rate_limit_is_shown_with_its_reason(width: int) -> None:
+    words = "waiting for the server: 429 Rate limit reached for requests, 7 s"
+    outside = surroundings(run_with_notice()[:-1], FakeEngineLink(Status("running", words, 1, 4)))
+    app = AgentRMApp(outside, plan=fake_plan(), tick=False)
+    async with app.run_test(size=(width, 40)) as pilot:
+        await pilot.pause()
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        assert words in app.screen.query_one(Budget).render().plain
+
+
+def test_without_a_screen_a_wait_is_said_once_in_a_while() -> None:
+    lines: list[str] = []
+    seconds = [0.0]
+    waits = Waits(lines.append, lambda: seconds[0])
+    for now, words in enumerate(["429 slow down, 9 s", "429 slow down, 8 s", "503 Loading, 2 s", "429 slow down, 7 s"]):
+        seconds[0] = now
+        waits.tell(f"waiting for the server: {words}")
+    seconds[0] = 31.0
+    waits.tell("waiting for the server: 429 slow down, 30 s")
+    assert [line.rpartition(": ")[2] for line in lines] == [
+        "429 slow down, 9 s",
+        "503 Loading, 2 s",
+        "429 slow down, 30 s",
+    ]
 
 
 async def test_a_later_notice_takes_the_budget_line_and_help_keeps_both() -> None:

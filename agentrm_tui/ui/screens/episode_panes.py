@@ -8,6 +8,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.events import Resize
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.widgets import Footer
 
@@ -172,6 +173,7 @@ class EpisodePanes(Screen[None]):
         """What was said about the run and the shown episode, the most telling last: it stands in the budget line."""
         state = self.session.feed.state
         loaders = [item.notice for item in state.loading.values()]
+        loaders += [item.notice for item in sorted(state.noticed, key=lambda item: item.loud)]
         faults = [fault.message for fault in state.faults if not fault.episode]
         shown = self.view.notices if self.view is not None else ()
         feed = self.session.feed
@@ -281,7 +283,7 @@ class EpisodePanes(Screen[None]):
         return "\n".join([*done, "Waiting for the first proposal…"])
 
     def _report_faults(self, snapshot: Snapshot) -> None:
-        """Tell faults, and what a model said about itself when it was loaded, once."""
+        """Tell faults, and what a model said about itself or found out, once."""
         feed = self.session.feed
         if feed.damage is not None and not self._damage_told:
             self._damage_told = True
@@ -291,7 +293,9 @@ class EpisodePanes(Screen[None]):
             text = one_line(f"{fault.message}. {fault.remedy}" if fault.remedy else fault.message)
             self.notify(text, severity="error" if fault.fatal else "warning", markup=False, timeout=10)
         self._faults = len(faults)
-        for item in snapshot.state.loading.values():
-            if item.notice and item.notice not in self._told:
-                self._told.add(item.notice)
-                self.notify(one_line(item.notice), severity="warning", markup=False, timeout=10)
+        said = [(item.notice, False) for item in snapshot.state.loading.values() if item.notice]
+        for notice, loud in (*said, *((item.notice, item.loud) for item in snapshot.state.noticed)):
+            if notice not in self._told:
+                self._told.add(notice)
+                severity: SeverityLevel = "error" if loud else "warning"
+                self.notify(one_line(notice), severity=severity, markup=False, timeout=30 if loud else 10)

@@ -71,7 +71,10 @@ def _activity(session: Session, snapshot: Snapshot) -> Activity:
         return Activity(phase, event_words(event, episode) if event is not None else "the start of the recording")
     if phase == "finished":
         finished = snapshot.state.finished
-        return Activity(phase, f"mean score {number(finished.score_mean)}" if finished else "")
+        if finished is None:
+            return Activity(phase, "")
+        share = f" · {finished.share}" if finished.share else ""
+        return Activity(phase, f"mean score {number(finished.score_mean)}{share}")
     if phase == "ended":
         if snapshot.state.waiting():
             return Activity("ended", "space goes on with the one that waits · b goes back · e plays another move")

@@ -14,6 +14,7 @@ import msgspec
 from agentrm_models.errors import UsageError
 from agentrm_models.kinds import ModelSpec, SpecText, recognise, unknown
 from agentrm_models.load_options import LoadOptions
+from agentrm_models.notices import Notice, notices_of
 from agentrm_models.policies.base import Candidate, NoiseKey, Policy, PolicyTraits, ProposeRequest
 from agentrm_models.policies.expert import read_share
 from agentrm_models.sampling import NoiseStream
@@ -91,6 +92,10 @@ class CoachedPolicy:
                 candidates = [expert, *candidates] if self._expert_leads(request.noise) else [*candidates, expert]
             answers.append(candidates)
         return answers
+
+    def new_notices(self) -> list[Notice]:
+        """What the policy found out."""
+        return notices_of(self._policy)
 
     def new_episode(self) -> None:
         """Pass it on."""

@@ -13,7 +13,7 @@ from threading import Event, Thread
 from time import perf_counter
 
 from agentrm_models.errors import DataError, InterruptedRun
-from agentrm_models.http import Clock, HttpClient, Manners, WaitHook, ignore_waiting
+from agentrm_models.http import Clock, HttpClient, Manners
 from agentrm_models.notices import Notice, Notices
 from agentrm_models.policies.base import Candidate, PolicyTraits, ProposeRequest
 from agentrm_models.policies.openai_answers import Answer
@@ -42,7 +42,6 @@ class OpenAIPolicy:
 
     Args:
         spec: `http(s)://host[:port]/v1`, with `#model` and options behind it (see `served.Quirks`).
-        on_wait: Told what the server is waited for while its models are asked for; `propose` has its own progress.
 
     Raises:
         DataError: The server cannot be reached, or answers with something else than the expected JSON.
@@ -51,7 +50,7 @@ class OpenAIPolicy:
 
     notice = ""
 
-    def __init__(self, spec: str, *, on_wait: WaitHook = ignore_waiting, clock: Clock | None = None) -> None:
+    def __init__(self, spec: str, *, clock: Clock | None = None) -> None:
         served = read_served_policy(spec)
         quirks = served.options
         manners = Manners(quirks.timeout, quirks.patience, errors_in_answers=True)
@@ -60,9 +59,9 @@ class OpenAIPolicy:
         self._base = served.place
         http = HttpClient(served.servers[0], key=key, manners=manners, clock=clock)
         self._server = OpenAIServer(self._base, http, key, quirks, self._notices)
-        self._waiting_for = ""
+        self._waits: dict[Future[Answer], str] = {}
         self._usage = Usage()
-        model = self._server.choose_model(served.model, on_wait)
+        model = self._server.choose_model(served.model)
         self._model = model.id
         self._traits = PolicyTraits(f"{self._base}#{model.id}", context_length=model.max_model_len or 0)
 
@@ -155,29 +154,29 @@ class OpenAIPolicy:
         self, jobs: deque[tuple[Future[Answer], ProposeRequest, list[int]]], attempt: int, given_up: Event
     ) -> None:
         """A connection's thread: a daemon, so that nobody waits for a silent server after an interruption."""
-
-        def on_wait(words: str) -> None:
-            if given_up.is_set():
-                raise InterruptedRun(words)
-            self._waiting_for = words
-
         while jobs:
             try:
                 future, request, numbers = jobs.popleft()
             except IndexError:
                 return
+
+            def on_wait(words: str, future: Future[Answer] = future) -> None:
+                if given_up.is_set():
+                    raise InterruptedRun(words)
+                self._waits[future] = words
+
             try:
                 future.set_result(self._server.ask(self._model, Call(request, numbers, attempt), on_wait))
             except Exception as error:
                 future.set_exception(error)
-            self._waiting_for = ""
+            self._waits.pop(future, None)
 
     def _wait(self, futures: list[Future[Answer]], progress: ProgressHook) -> None:
         """Wait for all answers, saying what for; the first failure ends it."""
         waiting = set(futures)
         while waiting:
-            what = self._waiting_for or WAITING
-            progress(Progress(what, len(futures) - len(waiting), len(futures)))
+            held_up = next(iter(list(self._waits.values())), "")
+            progress(Progress(held_up or WAITING, len(futures) - len(waiting), len(futures), held_up))
             done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
             for future in futures:
                 if future in done:

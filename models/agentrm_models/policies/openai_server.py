@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from agentrm_models.errors import DataError, UsageError
-from agentrm_models.http import HttpClient, WaitHook, ignore_waiting
+from agentrm_models.http import HttpClient, WaitHook
 from agentrm_models.http_failures import StatusError
 from agentrm_models.messages import Conversation
 from agentrm_models.notices import Notices
@@ -46,14 +46,14 @@ class OpenAIServer:
         self._notices = notices
         self._has_list = quirks.list == "yes"
 
-    def choose_model(self, name: str, on_wait: WaitHook = ignore_waiting) -> ServedModel:
+    def choose_model(self, name: str) -> ServedModel:
         """The model of a name, or the only one.
 
         Raises:
             UsageError: There is no such model, or several and no name.
             DataError: The server cannot be reached, serves no model, or does not answer with a list.
         """
-        models = self._list_models(name, on_wait)
+        models = self._list_models(name)
         if not models:
             raise DataError(f"{self.base} serves no model")
         if not name:
@@ -134,12 +134,12 @@ class OpenAIServer:
             content = self.dialect.search(refusal, body, decoding, lambda changed: self._post(changed, on_wait))
         return None if content is None else self._read(content, self.dialect.body(model, call), call)
 
-    def _list_models(self, name: str, on_wait: WaitHook) -> list[ServedModel]:
+    def _list_models(self, name: str) -> list[ServedModel]:
         """What the server serves; a named model needs no list, where the server has none."""
         if not self._has_list:
             return [ServedModel(name)]
         try:
-            return read_models(self.http.get("/models", on_wait=on_wait), self.base, self._key)
+            return read_models(self.http.get("/models"), self.base, self._key)
         except StatusError as refusal:
             if name and refusal.status in NO_LIST:
                 return [ServedModel(name)]

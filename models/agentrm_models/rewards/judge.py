@@ -19,6 +19,7 @@ from agentrm_models.errors import DataError, UsageError
 from agentrm_models.kinds import ModelSpec, SpecText
 from agentrm_models.load_options import LoadOptions
 from agentrm_models.messages import Conversation, Message
+from agentrm_models.notices import Notice, notices_of
 from agentrm_models.policies.base import Candidate, CountsTokens, Decoding, NoiseKey, Policy, ProposeRequest
 from agentrm_models.policies.registry import PolicySpec, parse_policy
 from agentrm_models.rewards.base import RewardModel, RewardTraits, ScoreGroup
@@ -157,6 +158,10 @@ class JudgeReward:
             for place, part in heats.items():
                 _go_on(place, rankers[place], [next(answers) for _ in part], waiting, found)
         return [_scores(found[place]) for place in range(len(groups))]
+
+    def new_notices(self) -> list[Notice]:
+        """What the policy found out."""
+        return notices_of(self._policy)
 
     def new_episode(self) -> None:
         """Pass it on."""
