@@ -10,6 +10,7 @@ import msgspec
 from agentrm_models.errors import DataError
 from agentrm_models.http_failures import TEXT_LIMIT, error_text
 from agentrm_models.policies.base import Candidate
+from agentrm_models.policies.openai_message import ServedMessage
 from agentrm_models.policies.openai_stream import plain_json
 from agentrm_models.server_address import without_secrets
 
@@ -27,31 +28,23 @@ class _LogProbabilities(msgspec.Struct):
     content: list[_TokenInfo] | None = None
 
 
-class _Part(msgspec.Struct):
-    type: str = "text"
-    text: str | None = None
-
-
-class _Message(msgspec.Struct):
-    content: str | list[_Part] | None = None
-
-    @property
-    def text(self) -> str:
-        """The reply; parts of other types (a server's thinking) do not belong to it."""
-        if isinstance(self.content, str):
-            return self.content
-        return "".join(part.text or "" for part in self.content or () if part.type in ("text", "output_text"))
-
-
 class _Choice(msgspec.Struct):
-    message: _Message
+    message: ServedMessage
     index: int | None = None
     logprobs: _LogProbabilities | None = None
+    finish_reason: object = None
 
 
 class _Counts(msgspec.Struct):
     prompt_tokens: object = None
     completion_tokens: object = None
+    completion_tokens_details: object = None
+
+    @property
+    def reasoning_tokens(self) -> int:
+        """Tokens of reasoning, of all choices together; 0 where the server does not tell."""
+        details = self.completion_tokens_details
+        return _count(details.get("reasoning_tokens")) if isinstance(details, dict) else 0
 
 
 class _Completion(msgspec.Struct):
@@ -93,7 +86,9 @@ def read_completion(content: bytes, server: str, key: str = "") -> Answer:
     counts = completion.usage or _Counts()
     choices = sorted(completion.choices, key=lambda choice: choice.index or 0)
     read, written = _count(counts.prompt_tokens), _count(counts.completion_tokens)
-    return Answer([_candidate(choice, written // len(choices)) for choice in choices], read, written)
+    each = max(1, len(choices))
+    candidates = [_candidate(choice, written // each, counts.reasoning_tokens // each) for choice in choices]
+    return Answer(candidates, read, written)
 
 
 def read_models(content: bytes, server: str, key: str = "") -> list[ServedModel]:
@@ -103,12 +98,14 @@ def read_models(content: bytes, server: str, key: str = "") -> list[ServedModel]
     return _decode(content, _ModelList, server, key).data
 
 
-def _candidate(choice: _Choice, words: int) -> Candidate:
+def _candidate(choice: _Choice, words: int, reasoned: int) -> Candidate:
     """A reply; its log-probability is unknown where that of one token is."""
     tokens = (choice.logprobs.content if choice.logprobs else None) or []
     values = [value for token in tokens if (value := token.logprob) is not None and value > IMPOSSIBLE]
     total = sum(values) if values and len(values) == len(tokens) else float("nan")
-    return Candidate(choice.message.text, total, len(tokens) or words)
+    message = choice.message.read()
+    cut = message.cut(reasoned) if choice.finish_reason == "length" else ""
+    return Candidate(message.text, total, len(tokens) or words, "policy", message.reasoning, reasoned, cut)
 
 
 def _count(value: object) -> int:

@@ -65,11 +65,11 @@ class Dialect:
         values: dict[Parameter, object] = {
             "temperature": max(decoding.temperature, self._coldest),
             "top_p": decoding.top_p,
-            "max_tokens": decoding.max_tokens,
+            "max_tokens": decoding.max_tokens + decoding.reasoning_tokens,
             "seed": _seed(call.request, call.numbers[0], call.attempt),
             "logprobs": True,
         }
-        if not call.request.whole_turn:
+        if not call.request.whole_turn and not decoding.reasoning_tokens:  # reasoning may hold the stop text
             values["stop"] = [OBSERVATION]
         if len(call.numbers) > 1:
             values["n"] = len(call.numbers)
