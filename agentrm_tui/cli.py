@@ -16,9 +16,11 @@ from agentrm_tui.flags import (
     COUNT_OR_NONE,
     LARGEST_SEED,
     SearchCommand,
+    load_from,
     own_files_options,
     playing_options,
     read_out,
+    serving_options,
 )
 from agentrm_tui.standard_streams import open_standard_streams, tell, write_line
 
@@ -106,15 +108,26 @@ def run(
         return _resume(ctx, resume, display, flags)
     if environment is None:
         raise UsageError("no environment was named", "See agentrm-tui list environments.")
-    from agentrm_models.typed_path import is_empty_file
-
     packed = flags["packed"]
     if out is not None and out.suffix == ".gz":
         out, packed = out.with_suffix(""), True
-    for path in filter(None, (out, out and out.with_name(f"{out.name}.gz"))):
-        if path.exists() and not is_empty_file(path):
-            raise UsageError(f"--out {path} exists", "Choose another name, or resume it with --resume.")
+    _check_new(out, "Choose another name, or resume it with --resume.")
     return _run_headless(_plan(environment, {**flags, "parallel": parallel}), out, display, packed=packed)
+
+
+@app.command()
+@serving_options
+def serve(out: Path | None, display: DisplayName, **flags: Any) -> int:
+    """Serve an OpenAI-compatible endpoint that a reward model guides.
+
+    Each answer is the best of N replies of the policy; each conversation is an episode of a run file, which attach
+    shows live. Ctrl-C ends it.
+    """
+    from agentrm_tui.serve.command import run_serve
+
+    _check_new(out, "Choose another name.")
+    run_serve(flags, out, display)
+    return 0
 
 
 @app.command()
@@ -278,7 +291,6 @@ def _refuse_stdout(error: OSError) -> None:
 
 
 def _plan(environment: str, flags: dict[str, Any]) -> RunPlan:
-    from agentrm_models.load_options import LoadOptions
     from agentrm_tui.environments.task_choice import TaskChoice
     from agentrm_tui.headless.choosing import OwnFiles, make_plan, own_files
     from agentrm_tui.headless.search_flags import search_from
@@ -292,14 +304,17 @@ def _plan(environment: str, flags: dict[str, Any]) -> RunPlan:
     levels = (flags["level"],) if flags["level"] else ()
     choice = TaskChoice(named, levels, flags["number"], flags["first_seed"], flags["split"])
     same = ("policy", "reward", "temperature", "top_p", "max_tokens", "reasoning_tokens", "max_steps", "seed")
-    load = LoadOptions(
-        device=flags["device"],
-        threads=flags["threads"],
-        cache_bytes=flags["cache_mb"] * 1_000_000,
-        trust_remote_code=flags["trust_remote_code"],
-    )
     fields = {name: flags[name] for name in same}
-    return make_plan(environment, choice, search, **fields, load=load, parallel=flags.get("parallel", 1))
+    return make_plan(environment, choice, search, **fields, load=load_from(flags), parallel=flags.get("parallel", 1))
+
+
+def _check_new(out: Path | None, remedy: str) -> None:
+    """Refuse a run file that would be written over."""
+    from agentrm_models.typed_path import is_empty_file
+
+    for path in filter(None, (out, out and out.with_name(f"{out.name}.gz"))):
+        if path.exists() and not is_empty_file(path):
+            raise UsageError(f"--out {path} exists", remedy)
 
 
 def _run_headless(

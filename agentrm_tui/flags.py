@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from agentrm_models.load_options import LoadOptions
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -79,6 +82,53 @@ def own_files_options(command: Function) -> Function:
     return command
 
 
+def sampling_options(max_tokens: int) -> list[Callable[[Function], Function]]:
+    """The flags of how replies are sampled."""
+    return [
+        click.option("--max-tokens", type=COUNT, default=max_tokens, show_default=True, help="Of a reply."),
+        click.option(
+            "--reasoning-tokens",
+            type=COUNT_OR_NONE,
+            default=0,
+            metavar="N",
+            help="Of reasoning before a reply; 0: counted within --max-tokens.",
+        ),
+        click.option("--temperature", type=Finite(0), default=0.7, show_default=True),
+        click.option("--top-p", type=Finite(0, 1, min_open=True), default=1.0, show_default=True),
+        click.option(
+            "--seed",
+            type=click.IntRange(-LARGEST_SEED, LARGEST_SEED),
+            default=0,
+            show_default=True,
+            help="Of the sampling noise.",
+        ),
+    ]
+
+
+def loading_options() -> list[Callable[[Function], Function]]:
+    """The flags of where models compute, and what they may use."""
+    return [
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+        click.option(
+            "--threads", type=click.IntRange(0, MOST_THREADS), default=0, help="CPU threads; 0: the backend's choice."
+        ),
+        click.option("--cache-mb", type=COUNT_OR_NONE, default=0, help="Of each prefix cache; 0: its choice."),
+        click.option("--trust-remote-code", is_flag=True, help="Let a hub model bring its own code."),
+    ]
+
+
+def load_from(flags: Mapping[str, Any]) -> LoadOptions:
+    """What the flags of `loading_options` say."""
+    from agentrm_models.load_options import LoadOptions
+
+    return LoadOptions(
+        device=flags["device"],
+        threads=flags["threads"],
+        cache_bytes=flags["cache_mb"] * 1_000_000,
+        trust_remote_code=flags["trust_remote_code"],
+    )
+
+
 def playing_options(command: Function) -> Function:
     """The flags that `play` and `run` share: tasks, models, search, sampling."""
     options = [
@@ -103,29 +153,40 @@ def playing_options(command: Function) -> Function:
         click.option("--policy", default="", metavar="SPEC", help="bundled:NAME, folder, .gguf, hf:…, URL, human, …"),
         click.option("--reward", default="", metavar="SPEC", help="bundled:NAME, folder, hf:…, random."),
         click.option("--max-steps", type=COUNT_OR_NONE, default=0, metavar="N", help="Step limit; 0: the task's."),
-        click.option("--max-tokens", type=COUNT, default=64, show_default=True, help="Of a reply."),
+        *sampling_options(64),
+        *loading_options(),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def serving_options(command: Function) -> Function:
+    """The flags of `serve`."""
+    options = [
+        click.option("--policy", default="", metavar="SPEC", help="bundled:NAME, folder, .gguf, hf:…, URL, …"),
+        click.option("--reward", default="", metavar="SPEC", help="bundled:NAME, folder, hf:…; needed above -n 1."),
         click.option(
-            "--reasoning-tokens",
-            type=COUNT_OR_NONE,
-            default=0,
-            metavar="N",
-            help="Of reasoning before a reply; 0: counted within --max-tokens.",
+            "-n", "samples", type=click.IntRange(1, 256), default=5, show_default=True, help="Replies to judge."
         ),
-        click.option("--temperature", type=Finite(0), default=0.7, show_default=True),
-        click.option("--top-p", type=Finite(0, 1, min_open=True), default=1.0, show_default=True),
+        click.option("--host", default="127.0.0.1", show_default=True, help="Another one than loopback needs a key."),
+        click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: a free one."),
+        click.option("--name", default="", metavar="NAME", help="The model's name for clients; its spec if absent."),
         click.option(
-            "--seed",
-            type=click.IntRange(-LARGEST_SEED, LARGEST_SEED),
-            default=0,
-            show_default=True,
-            help="Of the sampling noise.",
+            "--key-file",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Holds the key that clients must send; else AGENTRM_SERVE_KEY.",
         ),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+        *sampling_options(1_024),
+        click.option("--parallel", type=click.IntRange(0, 1_000), default=0, help="Requests of a round; 0: 16."),
+        click.option("--queue", "room", type=COUNT, default=256, show_default=True, help="Requests that may wait."),
         click.option(
-            "--threads", type=click.IntRange(0, MOST_THREADS), default=0, help="CPU threads; 0: the backend's choice."
+            "--idle", type=Finite(1), default=600.0, show_default=True, help="Seconds until a conversation has ended."
         ),
-        click.option("--cache-mb", type=COUNT_OR_NONE, default=0, help="Of each prefix cache; 0: its choice."),
-        click.option("--trust-remote-code", is_flag=True, help="Let a hub model bring its own code."),
+        *loading_options(),
+        click.option("--display", type=click.Choice(["plain", "json", "none"]), default="plain", show_default=True),
+        click.option("--out", callback=read_out, metavar="FILE", help="Run file; the runs folder if absent."),
     ]
     for option in reversed(options):
         command = option(command)

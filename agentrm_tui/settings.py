@@ -9,6 +9,7 @@ from pathlib import Path
 from agentrm_models.bundled import BundledModel, ModelRole, bundled_models
 from agentrm_models.errors import UsageError
 from agentrm_models.typed_path import typed_path
+from agentrm_tui.environments.served import SERVED
 
 CONFIG_VARIABLE = "AGENTRM_CONFIG"
 """Environment variable that names another folder for settings."""
@@ -61,4 +62,6 @@ def untrained(environment: str, known: Sequence[str], spec: str) -> str:
     """A line that says a model was trained on other environments; empty where it was not, or nobody knows."""
     if not known or family_of(environment) in known:
         return ""
+    if environment == SERVED:
+        return f"{spec} was trained on {', '.join(known)}"
     return f"{spec} was not trained on {family_of(environment)}, but on {', '.join(known)}"

@@ -15,6 +15,7 @@ ROOMS = (
     "agentrm_tui.cli",
     "agentrm_tui.ui",
     "agentrm_tui.headless",
+    "agentrm_tui.serve",
     "agentrm_tui.engine",
     "agentrm_tui.runs",
     "agentrm_tui.environments",

@@ -13,6 +13,7 @@ from agentrm_models.errors import DataError, UsageError
 from agentrm_models.spelling import did_you_mean
 from agentrm_tui.environments.base import Environment
 from agentrm_tui.environments.boundary import admit
+from agentrm_tui.environments.served import SERVED, not_playable
 
 GROUP = "agentrm_tui.environments"
 
@@ -57,6 +58,8 @@ def make_environment(name: str) -> Environment:
     plain, plus, rule = name.rpartition("+")
     if plus and (":" not in name or rule.partition("@")[0] in _perturbations()):
         return _perturbed(plain, rule)
+    if name == SERVED:
+        raise not_playable()
     kind, colon, where = name.partition(":")
     points = _addressed() if colon else _installed()
     point = points.get(kind)

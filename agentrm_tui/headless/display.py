@@ -159,7 +159,7 @@ def run_lines(event: ev.AnyEvent) -> list[str]:
             plan = event.plan
             reward = f", reward {one_line(plan.reward, _NAME)}" if plan.reward else ""
             models = f"policy {one_line(plan.policy, _NAME)}{reward}"
-            count = f"{len(plan.tasks)} task{'s' * (len(plan.tasks) != 1)}"
+            count = f"{len(plan.tasks)} task{'s' * (len(plan.tasks) != 1)}" if plan.tasks else "as clients come"
             place = f"{one_line(plan.environment, _NAME)} ({one_line(event.origin, _NAME)})"
             return [f"{place}: {count}, {models}, {plan.search.words}, seed {plan.seed}"]
         case ev.ModelLoading():
@@ -181,8 +181,9 @@ def _result(event: ev.RunFinished) -> list[str]:
     over = f"over {event.ended} of {total} episodes"
     if event.ended < total and event.reason == "finished":
         over = f"over {total} episodes: {event.share}, {total - event.ended} failed and count 0"
+    score = "no score" if event.score_mean is None else f"score {100 * event.score_mean:.1f} {over}"
     return [
-        f"score {100 * event.score_mean:.1f} {over} ({event.reason})",
+        f"{score} ({event.reason})",
         f"cost: {ledger.policy_tokens_generated:,} tokens sampled, "
         f"{ledger.policy_tokens_computed:,} policy and {ledger.reward_tokens_computed:,} reward tokens computed, "
         f"{ledger.env_steps:,} environment steps, {ledger.requests:,} requests, {ledger.seconds:.1f} s",
@@ -206,10 +207,9 @@ def episode_lines(event: ev.AnyEvent, episode: EpisodeState) -> list[str]:
             fork = (
                 f" (fork of {one_line(event.parent, _NAME)} after event {event.parent_event})" if event.parent else ""
             )
-            return [
-                f"{lead}{one_line(event.task, _NAME)}{fork}: {one_line(event.goal, _WIDTH)}",
-                f"{lead}{one_line(event.observation, _WIDTH)}",
-            ]
+            shown = [f"{one_line(event.task, _NAME)}{fork}: {one_line(event.goal, _WIDTH)}"]
+            shown += [one_line(event.observation, _WIDTH)] if event.observation else []
+            return [f"{lead}{line}" for line in shown]
         case ev.Proposed():
             found = [f"{_action(node(new.node))}{f' ×{new.samples}' if new.samples > 1 else ''}" for new in event.nodes]
             return [f"{lead}propose {names(found) or 'nothing'}"]
@@ -229,8 +229,7 @@ def episode_lines(event: ev.AnyEvent, episode: EpisodeState) -> list[str]:
             return [f"{lead}cut     {names(cut)}"] if cut else []
         case ev.Acted():
             return [
-                f"{lead}act     {_action(node(acted.node))} -> {one_line(acted.observation, _WIDTH)}"
-                f" [{100 * acted.outcome:.0f}{', done' if acted.done else ''}]"
+                f"{lead}act     {_action(node(acted.node))} -> {one_line(acted.observation, _WIDTH)}{_after(acted)}"
                 for acted in event.nodes
             ]
         case ev.Overridden():
@@ -245,9 +244,17 @@ def episode_lines(event: ev.AnyEvent, episode: EpisodeState) -> list[str]:
             return [f"{lead}{line}" for line in run_lines(event)]
         case ev.EpisodeFinished():
             end = "ended" if event.done else "stopped"
-            return [f"{lead}{end} after {event.steps} steps, score {100 * event.outcome:.1f}"]
+            score = "" if event.outcome is None else f", score {100 * event.outcome:.1f}"
+            return [f"{lead}{end} after {event.steps} steps{score}"]
         case _:
             return []
+
+
+def _after(acted: ev.ActedNode) -> str:
+    """The score after an action where there is one, and whether the episode has ended."""
+    score = "" if acted.outcome is None else f"{100 * acted.outcome:.0f}"
+    facts = ", ".join(filter(None, (score, "done" if acted.done else "")))
+    return f" [{facts}]" if facts else ""
 
 
 def _action(node: Node) -> str:

@@ -10,6 +10,7 @@ from agentrm_models.terminal_text import on_one_line, one_line
 from agentrm_tui.environments.base import SPLIT_SEEDS, EnvironmentTraits
 from agentrm_tui.environments.registry import address_kinds, environment_names, make_environment
 from agentrm_tui.environments.task_choice import TaskChoice, choose_tasks
+from agentrm_tui.runs.events import RunFinished
 from agentrm_tui.runs.listing import RunSummary, list_runs
 
 _WHOLE_LINE = 1_000_000
@@ -147,9 +148,12 @@ def _run_row(run: RunSummary) -> list[str]:
     changed = run.changed.astimezone().strftime("%Y-%m-%d %H:%M")
     if run.started is None:
         return [changed, run.path.name, "-", "-", "-", one_line(run.problem, 120)]
-    score = f"{100 * run.finished.score_mean:.1f}" if run.finished else "unfinished"
-    if run.finished is not None and run.finished.share:
-        score += f" ({run.finished.share})"
+    score = _score(run.finished) if run.finished else "unfinished"
     plan = run.started.plan
     environment = f"{one_line(plan.environment, 60)} ({one_line(run.started.origin, 60)})"
     return [changed, run.path.name, environment, plan.search.words, score, one_line(plan.policy, 60)]
+
+
+def _score(finished: RunFinished) -> str:
+    score = "-" if finished.score_mean is None else f"{100 * finished.score_mean:.1f}"
+    return f"{score} ({finished.share})" if finished.share else score

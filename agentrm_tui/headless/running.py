@@ -130,7 +130,7 @@ def run_here(plan: RunPlan, path: Path, display: DisplayName, resume: bool = Fal
 
             def watch(event: AnyEvent) -> None:
                 shown.show(event)
-                _remark(event)
+                remark(event)
 
             try:
                 if opened.resumed is not None:
@@ -141,7 +141,7 @@ def run_here(plan: RunPlan, path: Path, display: DisplayName, resume: bool = Fal
                 shown.close()
 
 
-def _remark(event: AnyEvent) -> None:
+def remark(event: AnyEvent) -> None:
     """Say on stderr what should be seen whatever is shown on stdout: faults, and what models say of themselves."""
     match event:
         case Fault():

@@ -13,11 +13,10 @@ def policy_conversation(
     """The history up to and including a node's observation: ends in a user message, ready for the next reply.
 
     System is the instruction, the first user message the goal and the first observation; then reply and observation
-    take turns. The node must have been acted.
+    take turns. The node must have been acted. Where a client brought the conversation, its own messages are given.
     """
     path = tree.path(node_id)
-    turns = [*_opening(start, style), *(message for node in path[1:] for message in _turn(node))]
-    return tuple(turns)
+    return (*_opening(start, style), *(message for node in path[1:] for message in _turn(node)))
 
 
 def reward_conversation(
@@ -29,10 +28,20 @@ def reward_conversation(
     return (*turns, Message("assistant", path[-1].reply))
 
 
-def _opening(start: EpisodeStarted, style: PromptStyle) -> tuple[Message, Message]:
+def _opening(start: EpisodeStarted, style: PromptStyle) -> Conversation:
+    if start.messages:
+        return _client_opening(start, style)
     instruction = start.instruction if style == "full" else start.reward_instruction
     return Message("system", instruction), Message("user", f"Goal: {start.goal}\n{start.observation}")
 
 
-def _turn(node: Node) -> tuple[Message, Message]:
-    return Message("assistant", node.reply), Message("user", node.observation or "")
+def _client_opening(start: EpisodeStarted, style: PromptStyle) -> Conversation:
+    """What a client sent; it may have another instruction for the reward model, in the place of its own."""
+    if style == "full" or not start.reward_instruction:
+        return start.messages
+    rest = tuple(message for message in start.messages if message.role != "system")
+    return (Message("system", start.reward_instruction), *rest)
+
+
+def _turn(node: Node) -> Conversation:
+    return (Message("assistant", node.reply), *(node.messages or (Message("user", node.observation or ""),)))

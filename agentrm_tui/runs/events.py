@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from agentrm_models.messages import Conversation
 from agentrm_models.usage import Usage
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.search.tree import Cut, NodeId, Phase, Source
@@ -67,7 +68,13 @@ class ModelLoading(Event, frozen=True, kw_only=True, omit_defaults=True, tag="mo
 
 
 class EpisodeStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="episode_started"):
-    """An environment was reset. A fork names its parent episode and the event it starts from."""
+    """An environment was reset, or a client began a conversation.
+
+    Attributes:
+        messages: What a client sent, word for word, where the run serves clients: models are given this instead of
+            instruction, goal and observation, and a reply is a whole turn in which no action is looked for.
+        parent, parent_event: Of a fork: the episode it comes from, and the event up to which both are the same.
+    """
 
     task: str
     goal: str
@@ -80,6 +87,12 @@ class EpisodeStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="
     picture: str = ""
     parent: str = ""
     parent_event: int = -1
+    messages: Conversation = ()
+
+    @property
+    def whole_turns(self) -> bool:
+        """Whether replies are whole turns, in which no action is looked for."""
+        return bool(self.messages)
 
 
 class ProposedNode(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -148,15 +161,21 @@ class Chosen(Event, frozen=True, kw_only=True, omit_defaults=True, tag="chosen")
 
 
 class ActedNode(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one action did."""
+    """What one action did.
+
+    Attributes:
+        outcome: The environment's score, in [0, 1]; None where nobody tells one.
+        messages: What a client sent after the reply, word for word; empty where it is the observation, as a user's.
+    """
 
     node: NodeId
     observation: str
-    outcome: float
+    outcome: float | None
     done: bool = False
     valid: bool = True
     state_key: str = ""
     picture: str = ""
+    messages: Conversation = ()
 
 
 class Acted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="acted"):
@@ -213,10 +232,10 @@ class Truncated(Event, frozen=True, kw_only=True, omit_defaults=True, tag="trunc
 
 
 class EpisodeFinished(Event, frozen=True, kw_only=True, omit_defaults=True, tag="episode_finished"):
-    """The search ended; `outcome` is that of the last chosen node's path."""
+    """The search ended; `outcome` is that of the last chosen node's path, None where nobody tells one."""
 
     node: NodeId
-    outcome: float
+    outcome: float | None
     steps: int
     done: bool = False
 
@@ -267,12 +286,12 @@ class RunFinished(Event, frozen=True, kw_only=True, omit_defaults=True, tag="run
     """The last event, unless the run was stopped and resumed later.
 
     Attributes:
-        score_mean: Mean over the tasks that ended; a task that failed by a fault counts 0.
+        score_mean: Mean over the tasks that ended; a task that failed by a fault counts 0. None where nobody scores.
         scores: The score of each task, in [0, 1], in the order of the plan's tasks; null where it failed or is left.
         ledger: What the run cost; its seconds are wall-clock time.
     """
 
-    score_mean: float
+    score_mean: float | None
     scores: tuple[float | None, ...]
     ledger: Ledger
     reason: Literal["finished", "stopped", "failed"] = "finished"

@@ -1,4 +1,4 @@
-"""Siblings with equal actions are one node that stands for several samples."""
+"""Siblings with equal actions (or equal turns, where a reply is one) are one node that stands for several samples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from agentrm_models.policies.base import Candidate
 from agentrm_models.replies import parse_reply
 from agentrm_tui.runs.events import ProposedNode
-from agentrm_tui.runs.texts import kept_reasoning, kept_reply
+from agentrm_tui.runs.texts import kept_reasoning, kept_reply, printable
 from agentrm_tui.search.tree import NodeId, Source
 
 
@@ -21,6 +21,8 @@ def merge_candidates(
     known: Mapping[str, NodeId],
     ordinal: int,
     by_hand: bool = False,
+    *,
+    whole_turns: bool = False,
 ) -> list[ProposedNode]:
     """Merge candidates by parsed action; the first reply and its log-probability are kept.
 
@@ -29,11 +31,12 @@ def merge_candidates(
         known: Existing children by action; sampled again, they get more samples.
         ordinal: Of the next new child.
         by_hand: A person proposed them.
+        whole_turns: No action is looked for: a reply is kept whole and equal replies are merged.
     """
     merged: dict[str, ProposedNode] = {}
     for candidate in candidates:
-        reply = kept_reply(candidate.text)
-        action = parse_reply(reply).action
+        reply = printable(candidate.text) if whole_turns else kept_reply(candidate.text)
+        action = reply if whole_turns else parse_reply(reply).action
         seen = merged.get(action)
         if seen is not None:
             merged[action] = msgspec.structs.replace(seen, samples=seen.samples + times)

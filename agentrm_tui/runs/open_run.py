@@ -6,7 +6,7 @@ was found to work.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
@@ -126,6 +126,16 @@ class OpenRun:
         self._writer, self._loading, self._spare = writer, loading, [environment]
         self._keep_trees = keep_trees
 
+    @property
+    def loading(self) -> Sequence[ModelLoading]:
+        """What loading the models and the environment took."""
+        return self._loading
+
+    def write(self, event: AnyEvent) -> None:
+        """Append an event to the run file, where there is one."""
+        if self._writer is not None:
+            self._writer.append(event)
+
     def drive(self, control: Control | None = None, watch: Callable[[AnyEvent], None] | None = None) -> RunState:
         """Run to the end and return the final state; errors as in `run_plan`.
 
@@ -134,8 +144,7 @@ class OpenRun:
         """
 
         def emit(event: AnyEvent) -> None:
-            if self._writer is not None:
-                self._writer.append(event)
+            self.write(event)
             if watch is not None:
                 watch(event)
 
@@ -168,6 +177,7 @@ def open_run(
     report: Report | None = None,
     on_wait: WaitHook | None = None,
     keep_trees: bool = True,
+    environments: Callable[[str], Environment] = make_environment,
 ) -> Iterator[OpenRun]:
     """Load what a plan names, for the length of the block.
 
@@ -179,6 +189,7 @@ def open_run(
         report: Told before and after each part is loaded.
         on_wait: Told what a server is waited for meanwhile; `report` where absent.
         keep_trees: Keep the trees of all ended episodes in memory, not only of the last few.
+        environments: Makes the environment of the plan's name.
 
     Raises:
         UsageError: A spec, environment or task that does not exist.
@@ -197,7 +208,7 @@ def open_run(
             plan = msgspec.structs.replace(resumed.run.plan, load=plan.load)
         stack.callback(source.release)
         loading = _Loading(plan.environment, report or _say_nothing, on_wait)
-        environment = loading.load("environment", plan.environment, lambda: make_environment(plan.environment))
+        environment = loading.load("environment", plan.environment, lambda: environments(plan.environment))
         run = None
         try:
             for task in plan.tasks:

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from agentrm_models.errors import DataError
-from agentrm_models.replies import parse_reply
+from agentrm_models.replies import Reply, parse_reply
 from agentrm_tui.runs import events as ev
 from agentrm_tui.search.tree import ROOT, Node, NodeId, Tree
 
@@ -73,7 +73,7 @@ class EpisodeState(msgspec.Struct):
 def _name_of(start: ev.EpisodeStarted) -> ev.EpisodeStarted:
     """Which task an episode plays, without what it showed."""
     shown = dict.fromkeys(("observation", "picture", "state_key", "instruction", "reward_instruction"), "")
-    return msgspec.structs.replace(start, **shown)
+    return msgspec.structs.replace(start, **shown, messages=())
 
 
 _FORGOTTEN = EpisodeState(
@@ -279,12 +279,8 @@ def _grow(episode: EpisodeState, event: ev.AnyEvent, number: int) -> None:
             for acted in event.nodes:
                 node = tree[acted.node]
                 node.observation, node.outcome, node.done = acted.observation, acted.outcome, acted.done
-                node.valid, node.state_key, node.picture, node.acted_at = (
-                    acted.valid,
-                    acted.state_key,
-                    acted.picture,
-                    number,
-                )
+                node.valid, node.state_key, node.picture = acted.valid, acted.state_key, acted.picture
+                node.messages, node.acted_at = acted.messages, number
         case ev.Pruned():
             margins = event.margins or (None,) * len(event.nodes)
             for node_id, margin in zip(event.nodes, margins, strict=True):
@@ -302,6 +298,11 @@ def _grow(episode: EpisodeState, event: ev.AnyEvent, number: int) -> None:
             pass
 
 
+def read_reply(start: ev.EpisodeStarted, text: str) -> Reply:
+    """Thought and action of a reply; one that is a whole turn is all action."""
+    return Reply("", text) if start.whole_turns else parse_reply(text)
+
+
 def _add(episode: EpisodeState, proposed: ev.ProposedNode, phase: Literal["search", "rollout"], number: int) -> None:
     tree = episode.tree
     before, _, ordinal = proposed.node.rpartition(".")
@@ -313,7 +314,7 @@ def _add(episode: EpisodeState, proposed: ev.ProposedNode, phase: Literal["searc
             tree[proposed.node].phase = phase
         return
     parent = tree[proposed.parent]
-    reply = parse_reply(proposed.reply)
+    reply = read_reply(episode.start, proposed.reply)
     tree.nodes[proposed.node] = Node(
         proposed.node,
         parent=parent.id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -30,7 +30,8 @@ class Node(msgspec.Struct):
         cut: Where a limit ended the reply before it was complete: in the reply, or inside its reasoning.
         reward_value: The reward model's judgement of history + thought + action; None until scored.
         total_return: Sum of returns backed up through the node; `mean_return` divides it by `visits`.
-        outcome: The environment's score after the action, in [0, 1]; None until acted.
+        outcome: The environment's score after the action, in [0, 1]; None until acted, or where nobody tells it.
+        messages: What a client sent after the reply; empty where that is the observation alone.
         steps: Actions on the path from the root, this one included.
         created, acted_at: Number of the event that made it and that acted it; -1 if not.
     """
@@ -58,6 +59,7 @@ class Node(msgspec.Struct):
     valid: bool = True
     state_key: str = ""
     picture: str = ""
+    messages: tuple[Any, ...] = ()
     pruned: str = ""
     margin: float | None = None
     chosen: bool = False

@@ -32,8 +32,8 @@ def event_words(event: ev.AnyEvent, episode: EpisodeState | None) -> str:
         case ev.Fault(message=message):
             return one_line(message)
         case ev.RunFinished(score_mean=score, reason=reason, share=share):
-            ends = f"the run {'ends' if reason == 'finished' else reason}, mean score {number(score)}"
-            return f"{ends}, {share}" if share else ends
+            mean = "" if score is None else f"mean score {number(score)}"
+            return ", ".join(filter(None, (f"the run {'ends' if reason == 'finished' else reason}", mean, share)))
         case _:
             return _search_words(event, episode)
 
@@ -56,7 +56,8 @@ def _search_words(event: ev.AnyEvent, episode: EpisodeState | None) -> str:
             value = f" {number(values[-1])}" if values else ""
             return f"return{value} backed up over {_count(len(path), 'node')}"
         case ev.EpisodeFinished(outcome=outcome, steps=steps):
-            return f"the episode ends after {_count(steps, 'step')} with score {number(outcome)}"
+            score = "" if outcome is None else f" with score {number(outcome)}"
+            return f"the episode ends after {_count(steps, 'step')}{score}"
         case _:
             return ""
 

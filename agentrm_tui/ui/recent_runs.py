@@ -22,11 +22,12 @@ def run_line(run: RunSummary, now: float, width: int) -> Content:
         return Content.assemble((fit(one_line(run.path.name), width), "$foreground 62%"), "\n", (problem, "$error"))
     started, finished = run.started, run.finished
     plan = started.plan
-    tasks = f"{len(plan.tasks)} task" + "s" * (len(plan.tasks) != 1)
+    tasks = f"{len(plan.tasks)} task" + "s" * (len(plan.tasks) != 1) if plan.tasks else "conversations"
     name = one_line(f"{plan.environment} · {plan.search.words} · {tasks}")
     score = "unfinished"
     if finished is not None:
-        score = f"score {number(finished.score_mean)}" if finished.reason == "finished" else finished.reason
+        scored = finished.reason == "finished" and finished.score_mean is not None
+        score = f"score {number(finished.score_mean)}" if scored else finished.reason
         score += f", {finished.share}" if finished.share else ""
     models = "  " + one_line(plan.policy + (f" + {plan.reward}" if plan.reward else ""))
     first = fit(name, max(4, width - cell_len(age) - 1)) + " " + age

@@ -73,8 +73,8 @@ def _activity(session: Session, snapshot: Snapshot) -> Activity:
         finished = snapshot.state.finished
         if finished is None:
             return Activity(phase, "")
-        share = f" · {finished.share}" if finished.share else ""
-        return Activity(phase, f"mean score {number(finished.score_mean)}{share}")
+        mean = "" if finished.score_mean is None else f"mean score {number(finished.score_mean)}"
+        return Activity(phase, " · ".join(filter(None, (mean, finished.share))))
     if phase == "ended":
         if snapshot.state.waiting():
             return Activity("ended", "space goes on with the one that waits · b goes back · e plays another move")
