@@ -10,8 +10,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from agentrm_models.chat_template import ChatTemplate, RefusingTemplateError
+from agentrm_models.control_tokens import control_tokens
 from agentrm_models.errors import DataError
 from agentrm_models.messages import Conversation, Message, Role, merge_system
+from agentrm_models.reasoning import MARK_ENDS, Marks, closed_by, marker_tokens, opened_by
 
 MEMORY_CHARACTERS = 64_000_000
 """Characters of rendered text that are remembered; beyond that the memory is emptied (only time is lost)."""
@@ -65,6 +67,12 @@ class ChatEncoder:
         stop_ids: Further ids that end a turn, such as those of a model's generation configuration.
         plain: The template of a tokenizer that brings none.
 
+    Attributes:
+        end_of_turn: The id behind a reply.
+        stop_ids: Ids that end a turn.
+        opened: Marks of reasoning that the template opens before every reply.
+        implied: Marks of which the template names the closing text alone: a reply may begin inside them.
+
     Raises:
         DataError: The chat template is broken or does not come to an end.
     """
@@ -80,10 +88,15 @@ class ChatEncoder:
         self._characters = 0
         self._short: dict[str, list[int]] = {}
         self._breaks: dict[int, bool] = {}
+        self._completes: dict[int, bool] = {}
+        self._marks = marker_tokens(control_tokens(tokenizer))
         self._system_works = self._try_render((Message("system", "s"), Message("user", "u"))) is not None
         self._tails = self._find_tails()
         self.end_of_turn = self._find_end_of_turn()
         self.stop_ids = _stop_ids(tokenizer, self.end_of_turn, stop_ids)
+        prompt = self._prompt_text()
+        self.opened = opened_by(prompt)
+        self.implied = None if self.opened else closed_by(_source(tokenizer, plain), prompt)
 
     def segments(self, conversation: Conversation, add_generation_prompt: bool = False) -> list[Segment]:
         """Encode a conversation, one segment for each message.
@@ -121,6 +134,34 @@ class ChatEncoder:
         """The text of sampled ids, without special tokens."""
         text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
+
+    def marked_text(self, ids: list[int]) -> str:
+        """The text of sampled ids as `decode` gives it, with the marks of reasoning that are special tokens."""
+        if not self._marks or not any(token in self._marks for token in ids):
+            return self.decode(ids)
+        parts, run = list[str](), list[int]()
+        for token in ids:
+            if token in self._marks:
+                parts += [self.decode(run) if run else "", self._marks[token]]
+                run = []
+            else:
+                run.append(token)
+        return "".join([*parts, self.decode(run) if run else ""])
+
+    def mark_of(self, token: int) -> str:
+        """The text of a special token that marks of reasoning are made of; empty for all others."""
+        return self._marks.get(token, "")
+
+    def completes_mark(self, token: int) -> bool:
+        """Whether a mark around reasoning may end with this token."""
+        known = self._completes.get(token)
+        if known is None:
+            known = self._completes[token] = not MARK_ENDS.isdisjoint(self.marked_text([token]))
+        return known
+
+    def closing_ids(self, marks: Marks) -> list[int]:
+        """What ends reasoning in the model's place."""
+        return self._encode(marks.forced)
 
     def breaks_line(self, token: int) -> bool:
         """Whether a token's text contains a line break."""
@@ -224,6 +265,12 @@ class ChatEncoder:
             before = (Message("user", "u"),)
         tails["system"] = ""
         return tails
+
+    def _prompt_text(self) -> str:
+        """What the template puts before a reply."""
+        messages = (Message("user", _PROBE),)
+        asked, alone = self._try_render(messages, True) or "", self._try_render(messages) or ""
+        return asked[len(alone) :] if asked.startswith(alone) else asked.rpartition(_PROBE)[2]
 
     def _find_end_of_turn(self) -> int | None:
         """The id after a reply: the template's own where it has one, otherwise the tokenizer's end of sequence."""

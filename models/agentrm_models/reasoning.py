@@ -70,8 +70,8 @@ ALL_MARKS = (
     HARMONY,
 )
 
-MARK_ENDS = frozenset(marks.closing[-1] for marks in ALL_MARKS) | {marks.opening[-1] for marks in ALL_MARKS}
-"""Characters in which marks end: no other character can complete one."""
+MARK_ENDS = frozenset(marks.closing[-1] for marks in ALL_MARKS)
+"""Characters in which closing marks end: no other character can complete one."""
 
 _OPENINGS = re.compile("|".join(f"(?P<m{place}>{re.escape(marks.opening)})" for place, marks in enumerate(ALL_MARKS)))
 _BEHIND = re.compile(rf"\s*(?:{_OPENINGS.pattern})")
@@ -115,7 +115,7 @@ def split_reasoning(text: str, opened: Marks | None = None) -> Split:
 
 def may_open(text: str) -> bool:
     """Whether what a model has written so far may still become an opening mark."""
-    begun = text.lstrip()
+    begun = text.lstrip().rstrip("\ufffd")  # part of a character
     return any(marks.opening.startswith(begun) and marks.opening != begun for marks in ALL_MARKS)
 
 

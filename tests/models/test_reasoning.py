@@ -54,5 +54,5 @@ def test_a_text_without_marks_is_left_alone_and_nothing_is_lost(text: str) -> No
 
 
 def test_a_beginning_may_become_an_opening_until_it_is_none() -> None:
-    assert all(may_open(text) for text in ("", "\n", "<", " <thi", "[TH", "<|channel|>ana"))
+    assert all(may_open(text) for text in ("", "\n", "<", " <thi", "[TH", "<|channel|>ana", "\ufffd", "◁th\ufffd"))
     assert not any(may_open(text) for text in ("T", "<think>", "<x", "Thought: <", "[A", "<|channel|>final"))

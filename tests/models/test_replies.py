@@ -13,6 +13,7 @@ from agentrm_models.generation import Prompt, generate
 from agentrm_models.messages import Message
 from agentrm_models.policies.base import Decoding, NoiseKey, ProposeRequest
 from agentrm_models.policies.scripted import ScriptedPolicy, reply_distribution
+from agentrm_models.reasoning import MARK_ENDS
 from agentrm_models.replies import Reply, action_of, format_reply, may_take_input, parse_reply, reply_end
 from agentrm_models.usage import ignore_progress
 from agentrm_tui.runs.texts import kept_reply
@@ -130,6 +131,7 @@ class FakeWriter:
     """Encoder, backend and decoding in one: a character is a token, and the branch writes a given text."""
 
     stop_ids = (0,)
+    opened = implied = None
 
     def __init__(self, text: str) -> None:
         self.letters = ["", *sorted(set(text))]
@@ -138,6 +140,12 @@ class FakeWriter:
 
     def decode(self, *given: Sequence[Any]) -> Any:
         return self if len(given) == 3 else "".join(self.letters[token] for token in given[0])
+
+    def marked_text(self, ids: Sequence[int]) -> str:
+        return "".join(self.letters[token] for token in ids)
+
+    def completes_mark(self, token: int) -> bool:
+        return self.letters[token] in MARK_ENDS
 
     def breaks_line(self, token: int) -> bool:
         return self.letters[token] == "\n"

@@ -14,7 +14,7 @@ import msgspec
 
 from agentrm_models.chat import ChatEncoder
 from agentrm_models.context import FittedContext, fit_context
-from agentrm_models.generation import Branch, Prompt, generate
+from agentrm_models.generation import Branch, Prompt, generate, tokens_at_most
 from agentrm_models.messages import Conversation
 from agentrm_models.policies.base import Candidate, Decoding, PolicyTraits, ProposeRequest
 from agentrm_models.replies import action_of, may_take_input
@@ -143,7 +143,7 @@ class LanguageModelPolicy:
 
     def _fit(self, request: ProposeRequest) -> FittedContext:
         """The ids that the model reads for a request; a reply has room up to half of the window."""
-        window, reserve = self._traits.context_length, request.decoding.max_tokens
+        window, reserve = self._traits.context_length, tokens_at_most(request.decoding, self._encoder)
         if not window:
             return fit_context(self._encoder, request.conversation, 0, reserve, True)
         own = window - (self._beginning is not None)
@@ -168,9 +168,13 @@ class LanguageModelPolicy:
     def _within_window(self, decoding: Decoding, context: FittedContext) -> Decoding:
         """Let a reply end where the window does, when more tokens are asked for than half of it holds."""
         room = self._traits.context_length - len(context.ids)
-        if not self._traits.context_length or decoding.max_tokens <= room:
+        missing = tokens_at_most(decoding, self._encoder) - room
+        if not self._traits.context_length or missing <= 0:
             return decoding
-        return msgspec.structs.replace(decoding, max_tokens=max(room, 1))
+        budget = max(decoding.reasoning_tokens - missing, min(decoding.reasoning_tokens, 1))
+        shorter = msgspec.structs.replace(decoding, reasoning_tokens=budget)
+        missing = max(0, tokens_at_most(shorter, self._encoder) - room)
+        return msgspec.structs.replace(shorter, max_tokens=max(decoding.max_tokens - missing, 1))
 
     def _sample(
         self,
@@ -197,7 +201,7 @@ class LanguageModelPolicy:
             history = self._ledger.add(prompt.ids)
             for branch in fresh:
                 self._ledger.add(branch.ids[:-1], history)
-            self._usage += Usage(tokens_generated=sum(len(branch.ids) for branch in fresh))
+            self._usage += Usage(tokens_generated=sum(branch.sampled for branch in fresh))
 
 
 def _is_wanted(branch: Branch | None, request: ProposeRequest) -> bool:
