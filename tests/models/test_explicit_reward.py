@@ -236,10 +236,13 @@ def test_an_encoder_classifier_scores_through_the_whole_model() -> None:
 
 def test_numbers_that_are_not_finite_are_an_error() -> None:
     model = tiny_reward_model()
+    reward = ExplicitReward(model, TOKENIZER, name="broken")
     with torch.no_grad():
         model.score.weight.fill_(float("nan"))
     with pytest.raises(DataError, match="gave nan"):
-        ExplicitReward(model, TOKENIZER, name="broken").score([ScoreGroup(siblings(1))])
+        reward.score([ScoreGroup(siblings(1))])
+    with pytest.raises(DataError, match="LlamaForSequenceClassification gives outputs that are no numbers"):
+        ExplicitReward(model, TOKENIZER, name="broken")
 
 
 class FakeShortMemory:

@@ -34,7 +34,7 @@ def in_smaller_batches(
     try:
         return run(items)
     except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-        if not _is_memory(error):
+        if not is_memory(error):
             raise
     gc.collect()
     if torch.cuda.is_available():
@@ -53,7 +53,7 @@ def in_smaller_batches(
     return [left[0] + in_smaller_batches(run, halves[1:], split, what)[0]]
 
 
-def _is_memory(error: BaseException) -> bool:
+def is_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out (torch's CPU allocator raises a plain RuntimeError)."""
     import torch
 

@@ -7,11 +7,12 @@ import random
 import torch
 from torch import Tensor
 
-from agentrm_models.trie.check import distance, head_difference, random_text
-from agentrm_models.trie.layers import LibraryLayers, check_config
+from agentrm_models.trie.check import distance, head_pairs, own_logits, raise_if_memory, random_text
+from agentrm_models.trie.layers import LibraryLayers
 from agentrm_models.trie.packed_attention import PackedPass, SequencesPass
 from agentrm_models.trie.packing import PackedTokens, pack_sequences
 from agentrm_models.trie.query_blocks import BLOCK
+from agentrm_models.trie.reach import check_reach, named_lengths
 from agentrm_models.trie.states import Architecture
 from agentrm_models.trie.tree_attention import UnsupportedAttentionError
 
@@ -31,7 +32,17 @@ def packed_difference(parts: Architecture) -> float:
         raise UnsupportedAttentionError("only the whole model gives outputs")
     if not getattr(parts.model, "_supports_attention_backend", False):
         raise UnsupportedAttentionError("its layers attend in their own way")
-    check_config(parts)
+    try:
+        check_reach(parts)
+        return _largest_difference(parts)
+    except UnsupportedAttentionError:
+        raise
+    except Exception as error:  # a foreign model may fail in any way where it is not called as it expects
+        raise_if_memory(error)
+        raise UnsupportedAttentionError(f"its layers cannot be called so ({type(error).__name__})") from error
+
+
+def _largest_difference(parts: Architecture) -> float:
     texts = _random_texts(parts)
     layers, device = LibraryLayers(parts), parts.model.device
     [(members, tree)] = pack_sequences(texts, 1 << 40)
@@ -52,12 +63,13 @@ def _difference(parts: Architecture, text: list[int], hidden: Tensor) -> float:
     """How far packed hidden states (tokens, width) and their outputs are from those of the text alone."""
     ids = torch.tensor([text], device=parts.model.device)
     alone = parts.backbone(input_ids=ids, use_cache=False).last_hidden_state[0]
-    return max(distance(hidden, alone), head_difference(parts, text, hidden))
+    return max(distance(hidden, alone), distance(*head_pairs(parts, text, own_logits(parts.model, text), hidden)))
 
 
 def _random_texts(parts: Architecture) -> list[list[int]]:
     """A trunk of more than one block of queries, branches of it and of each other, and a text by itself."""
-    unit = min(BLOCK // 2, max(1, (parts.context_length or 8 * BLOCK) // 8))
+    longest = max([0, *(named.tokens + 8 for named in named_lengths(parts))])
+    unit = min(max(BLOCK // 2, -(-longest // 5)), max(1, (parts.context_length or 10 * BLOCK + 2 * longest) // 8))
     draw = random.Random(7)
 
     def text(length: int) -> list[int]:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 IMPLEMENTATION = "agentrm_tree"
-_REFUSED = ("sliding_window", "softcap", "position_bias", "s_aux")
+_HARMLESS = ("position_ids", "cache_position", "input_ids")
+"""Tensors that layers pass on and attention does not read."""
 
 
 class UnsupportedAttentionError(Exception):
@@ -48,6 +49,24 @@ def running(attention: AttentionPass) -> Iterator[None]:
         _RUNNING.reset(token)
 
 
+def configs_of(model: Any) -> list[Any]:
+    """The configurations that a model's layers look at."""
+    return list({id(module.config): module.config for module in model.modules() if hasattr(module, "config")}.values())
+
+
+@contextmanager
+def attending_by(configs: list[Any], implementation: str) -> Iterator[None]:
+    """Let layers call a registered attention; others who use the same model object keep theirs."""
+    before = [config._attn_implementation for config in configs]
+    try:
+        for config in configs:
+            config._attn_implementation = implementation
+        yield
+    finally:
+        for config, own in zip(configs, before, strict=True):
+            config._attn_implementation = own
+
+
 def tree_attention(
     module: Any,
     query: Tensor,
@@ -61,11 +80,31 @@ def tree_attention(
     attention = _RUNNING.get()
     if attention is None or attention_mask is not None or query.shape[0] != 1:
         raise UnsupportedAttentionError("it calls attention in its own way")
-    for name in _REFUSED:
-        if more.get(name) is not None:
-            raise UnsupportedAttentionError(f"its attention has {name.replace('_', ' ')}")
+    check_plain(module, more)
     rows = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
-    return attention.attend(module.layer_idx, rows[0], rows[1], rows[2], scaling)[None], None
+    return attention.attend(module.layer_idx, rows[0], rows[1], rows[2], scaling)[None].contiguous(), None
+
+
+def check_plain(module: Any, arguments: dict[str, Any]) -> None:
+    """Refuse arguments of the library's attention that ask for more than plain causal attention.
+
+    Raises:
+        UnsupportedAttentionError: One does.
+    """
+    for name, value in arguments.items():
+        if _changes_attention(module, name, value):
+            raise UnsupportedAttentionError(f"its attention has {name.replace('_', ' ')}")
+
+
+def _changes_attention(module: Any, name: str, value: Any) -> bool:
+    """Whether an argument asks for more than plain causal attention: a tensor of any name may do so."""
+    import torch
+
+    if name == "sliding_window":
+        return value is not None and value < (getattr(module.config, "max_position_embeddings", None) or value + 1)
+    if name == "is_causal":
+        return value is False
+    return (name == "softcap" and value is not None) or (isinstance(value, torch.Tensor) and name not in _HARMLESS)
 
 
 def register() -> None:

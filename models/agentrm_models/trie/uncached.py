@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
+from agentrm_models.trie.check import forget_length
 from agentrm_models.trie.likelihood import token_logs
 from agentrm_models.trie.states import Architecture, Rows, Span, TokenLogs
+from agentrm_models.trie.uncached_decoding import UncachedDecoding
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,17 +19,36 @@ BATCH_TOKENS = 8_192
 """Tokens of one padded batch, padding included, unless a single sequence is longer."""
 
 
+class Way(NamedTuple):
+    """How far the library's own shortcuts are used.
+
+    Attributes:
+        padded: Sequences share batches, padded on the right and masked there.
+        states: Branches are a batch over one copy of the library's states (`joined`), have a copy each (`apart`), or
+            every token is computed anew with all before it (`anew`).
+    """
+
+    padded: bool
+    states: Literal["joined", "apart", "anew"]
+
+
+WAYS = (Way(True, "joined"), Way(True, "apart"), Way(False, "apart"), Way(False, "anew"))
+"""From the fastest to the one that is the library's forward pass itself."""
+
+
 class UncachedBackend:
     """Computes sequences from their first token; causal models are padded on the right, which changes nothing before.
 
     Args:
         parts: The model.
         pad: Id put behind shorter sequences; they are masked, so any id will do.
+        way: Which shortcuts are used.
     """
 
-    def __init__(self, parts: Architecture, pad: int = 0) -> None:
+    def __init__(self, parts: Architecture, pad: int = 0, way: Way = WAYS[0]) -> None:
         self._parts = parts
         self._pad = pad
+        self._way = way
         self.computed = 0
 
     def outputs(self, sequences: Sequence[Sequence[int]]) -> Tensor:
@@ -53,7 +74,7 @@ class UncachedBackend:
 
     def decode(self, prompts: Sequence[Sequence[int]], counts: Rows, limits: Rows) -> UncachedDecoding:
         """Start branches; the prompts are computed here, each by itself."""
-        return UncachedDecoding(self, self._parts.model, prompts, counts)
+        return UncachedDecoding(self, self._parts.model, prompts, counts, self._way.states)
 
     def _each(
         self, sequences: Sequence[Sequence[int]], take: Callable[[Tensor, Tensor | None, Tensor, int], Taken]
@@ -76,7 +97,7 @@ class UncachedBackend:
     def _batches(self, sequences: Sequence[Sequence[int]], order: list[int]) -> list[list[int]]:
         batches: list[list[int]] = []
         for index in order:
-            if batches and (len(batches[-1]) + 1) * len(sequences[index]) <= BATCH_TOKENS:
+            if self._way.padded and batches and (len(batches[-1]) + 1) * len(sequences[index]) <= BATCH_TOKENS:
                 batches[-1].append(index)
             else:
                 batches.append([index])
@@ -93,15 +114,17 @@ class UncachedBackend:
             ids[row, : len(sequence)] = torch.tensor(sequence)
             mask[row, : len(sequence)] = 1
         ids, mask = ids.to(device), mask.to(device)
+        masked = {"attention_mask": mask} if self._way.padded else {}
         last = torch.tensor([len(sequence) - 1 for sequence in sequences], device=device)
         at = torch.arange(len(sequences), device=device)
         hidden: Tensor | None = None
         with torch.inference_mode():
+            forget_length(self._parts.model)
             if self._parts.head is None:
-                outputs: Tensor = self._parts.model(input_ids=ids, attention_mask=mask).logits
+                outputs: Tensor = self._parts.model(input_ids=ids, **masked).logits
                 hidden = outputs if outputs.ndim == 3 else None
             else:
-                hidden = self._parts.backbone(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+                hidden = self._parts.backbone(input_ids=ids, use_cache=False, **masked).last_hidden_state
                 outputs = self._parts.head(hidden[at, last])
         self.computed += ids.numel()
         return outputs[at, last] if outputs.ndim == 3 else outputs, hidden, ids
@@ -109,56 +132,3 @@ class UncachedBackend:
 
 def _as_they_are(logits: Tensor) -> Tensor:
     return logits
-
-
-class UncachedDecoding:
-    """Branches of several prompts: each prompt is a batch of its own, so nothing is padded.
-
-    Branches that have ended stay in their batch while others of it go on, and are counted as computed.
-    """
-
-    def __init__(self, backend: UncachedBackend, model: Any, prompts: Sequence[Sequence[int]], counts: Rows) -> None:
-        import torch
-
-        self._backend = backend
-        self._model = model
-        self._home = [(request, k) for request, n in enumerate(counts) for k in range(n)]
-        self._counts = counts
-        self._caches: list[Any] = []
-        first: list[Tensor] = []
-        for prompt in prompts:
-            with torch.inference_mode():
-                result = model(input_ids=torch.tensor([list(prompt)], device=model.device), use_cache=True)
-            backend.computed += len(prompt)
-            self._caches.append(result.past_key_values)
-            first.append(result.logits[0, -1])
-        for cache, count in zip(self._caches, counts, strict=True):
-            if count > 1:
-                cache.batch_repeat_interleave(count)
-        self.first = torch.stack(first)
-
-    def step(self, rows: Rows, tokens: Rows) -> Tensor:
-        """Append one token to each of `rows`, prompt by prompt."""
-        import torch
-
-        fed: dict[int, dict[int, int]] = {}
-        for row, token in zip(rows, tokens, strict=True):
-            request, branch = self._home[row]
-            fed.setdefault(request, {})[branch] = token
-        outputs: dict[tuple[int, int], Tensor] = {}
-        for request, branches in fed.items():
-            column = [[branches.get(branch, 0)] for branch in range(self._counts[request])]
-            with torch.inference_mode():
-                result = self._model(
-                    input_ids=torch.tensor(column, device=self._model.device),
-                    past_key_values=self._caches[request],
-                    use_cache=True,
-                )
-            self._caches[request] = result.past_key_values
-            self._backend.computed += len(column)
-            outputs |= {(request, branch): result.logits[branch, -1] for branch in branches}
-        return torch.stack([outputs[self._home[row]] for row in rows])
-
-    def close(self) -> None:
-        """Free the states."""
-        self._caches.clear()
