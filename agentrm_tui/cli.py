@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
-_RESUMABLE = ("resume", "display", "trust_remote_code", "packed")
+_RESUMABLE = ("resume", "display", "trust_remote_code", "packed", "send_key")
 """Flags that make sense beside --resume: the run's file repeats all others."""
 
 
@@ -87,6 +87,7 @@ def play(environment: str, paused: bool, **flags: Any) -> int:
 @click.option("--display", type=click.Choice(["auto", "plain", "json", "none"]), default="auto", show_default=True)
 @click.option("--out", callback=read_out, metavar="FILE", help="Run file; the runs folder if absent.")
 @click.option("--resume", metavar="RUN", help="Resume a run that was cut off, or in which episodes failed.")
+@click.option("--send-key", is_flag=True, help="With --resume: send OPENAI_API_KEY to servers that RUN names.")
 @click.option("--gzip", "packed", is_flag=True, help="Compress the run file once the run has finished.")
 @click.pass_context
 def run(
@@ -106,6 +107,8 @@ def run(
     """
     if resume is not None:
         return _resume(ctx, resume, display, flags)
+    if flags["send_key"]:
+        raise UsageError("--send-key has a meaning beside --resume only", "Servers that you name are sent the key.")
     if environment is None:
         raise UsageError("no environment was named", "See agentrm-tui list environments.")
     packed = flags["packed"]
@@ -318,17 +321,25 @@ def _check_new(out: Path | None, remedy: str) -> None:
 
 
 def _run_headless(
-    plan: RunPlan, out: Path | None, display: DisplayName, *, resume: bool = False, packed: bool = False
+    plan: RunPlan,
+    out: Path | None,
+    display: DisplayName,
+    *,
+    resume: bool = False,
+    packed: bool = False,
+    send_key: bool = True,
 ) -> int:
+    from agentrm_models.server_spec import needs_key
     from agentrm_tui.headless.running import run_here
     from agentrm_tui.runs.store import compress_run, new_run_path
 
     path = out or new_run_path(plan)
     tell(f"run file: {path}")
     try:
-        state = run_here(plan, path, display, resume)
+        state = run_here(plan, path, display, resume, send_key)
     except InterruptedRun as error:
-        hint = f"Resume it with: agentrm-tui run --resume {path}"
+        key = " --send-key" if needs_key(plan.policy, plan.reward) else ""
+        hint = f"Resume it with: agentrm-tui run --resume {path}{key}"
         raise InterruptedRun(error.cause, hint) from error
     if packed:
         tell(f"packed: {compress_run(path)}")
@@ -336,7 +347,7 @@ def _run_headless(
 
 
 def _resume(ctx: click.Context, name: str, display: DisplayName, flags: dict[str, Any]) -> int:
-    """Resume a run by the plan that its file holds; remote code must be trusted anew."""
+    """Resume a run by the plan that its file holds; remote code and servers must be trusted anew."""
     import msgspec
 
     from agentrm_models.typed_path import is_empty_file
@@ -357,9 +368,10 @@ def _resume(ctx: click.Context, name: str, display: DisplayName, flags: dict[str
     state = load_state(path)
     if state.run is None or (state.finished and state.finished.reason == "finished" and not state.failed):
         raise UsageError(f"{path} has finished already", f"Look at it: agentrm-tui replay {path}")
-    load = msgspec.structs.replace(state.run.plan.load, trust_remote_code=flags["trust_remote_code"])
-    plan = msgspec.structs.replace(state.run.plan, load=load)
-    return _run_headless(plan, path, display, resume=True, packed=flags["packed"])
+    plan = state.run.plan.as_found()
+    load = msgspec.structs.replace(plan.load, trust_remote_code=flags["trust_remote_code"])
+    plan = msgspec.structs.replace(plan, load=load)
+    return _run_headless(plan, path, display, resume=True, packed=flags["packed"], send_key=flags["send_key"])
 
 
 def _look_at(name: str, how: str) -> int:

@@ -58,6 +58,7 @@ class EngineLink:
         paused: bool = False,
         resume: Path | None = None,
         wait_at_end: bool = False,
+        send_key: bool = True,
     ) -> Self:
         """Spawn an engine for a plan and return at once.
 
@@ -67,6 +68,7 @@ class EngineLink:
             paused: Wait at the first request until `Resume` or `Step` is sent.
             resume: A run file of this plan to go on with; it takes the place of `run_path`.
             wait_at_end: Pause when an episode has ended, so that a person can still go back; `Resume` goes on.
+            send_key: Servers that the plan names may be sent a key.
 
         Raises:
             DataError: The run file cannot be written, or the one to resume does not exist.
@@ -92,7 +94,7 @@ class EngineLink:
             raise DataError(f"cannot start the engine: {error}") from error
         ours.setblocking(False)
         link = cls(process, ours, path, log_start)
-        link._post(Start(plan, str(path), paused, resume is not None, wait_at_end))
+        link._post(Start(plan, str(path), paused, resume is not None, wait_at_end, send_key))
         return link
 
     @property

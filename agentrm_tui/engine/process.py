@@ -85,7 +85,8 @@ def run(start: Start, control: EngineControl) -> RunState:
     def report(what: str) -> None:
         control.report("loading", what)
 
-    with open_run(start.plan, Path(start.run_path), resume=start.resume, report=report) as opened:
+    path = Path(start.run_path)
+    with open_run(start.plan, path, resume=start.resume, report=report, send_key=start.send_key) as opened:
         return opened.drive(control)
 
 

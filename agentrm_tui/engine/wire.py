@@ -18,6 +18,7 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
         paused: Wait at the first request.
         resume: `run_path` holds an interrupted run of this plan.
         wait_at_end: Pause when an episode has ended.
+        send_key: Servers that the plan names may be sent a key.
     """
 
     plan: RunPlan
@@ -25,6 +26,7 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
     paused: bool = False
     resume: bool = False
     wait_at_end: bool = False
+    send_key: bool = True
 
 
 class InFlight(msgspec.Struct, frozen=True, tag="status"):

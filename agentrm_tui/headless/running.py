@@ -111,7 +111,7 @@ def _flush_quietly(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def run_here(plan: RunPlan, path: Path, display: DisplayName, resume: bool = False) -> RunState:
+def run_here(plan: RunPlan, path: Path, display: DisplayName, resume: bool = False, send_key: bool = True) -> RunState:
     """Run a plan to its end, writing its file and showing its events.
 
     Raises:
@@ -123,7 +123,9 @@ def run_here(plan: RunPlan, path: Path, display: DisplayName, resume: bool = Fal
     control = StopOnSignal()
     with only_data_on_stdout() as stream:
         out = DataOut(stream, lambda: setattr(control, "stopping", True))
-        with open_run(plan, path, resume=resume, on_wait=control.waits.tell, keep_trees=False) as opened:
+        with open_run(
+            plan, path, resume=resume, on_wait=control.waits.tell, keep_trees=False, send_key=send_key
+        ) as opened:
             if opened.policy.traits.interactive:
                 raise nobody_there()
             shown = make_display(display, out, terminal=stream.isatty())

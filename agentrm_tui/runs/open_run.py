@@ -17,6 +17,7 @@ import msgspec
 from agentrm_models.errors import DataError
 from agentrm_models.http import WaitHook, waits_told_to
 from agentrm_models.load_options import LoadOptions
+from agentrm_models.server_address import keys_withheld
 from agentrm_models.trie.ledger import begin_run
 from agentrm_tui.environments.base import Environment
 from agentrm_tui.environments.registry import make_environment
@@ -178,6 +179,7 @@ def open_run(
     on_wait: WaitHook | None = None,
     keep_trees: bool = True,
     environments: Callable[[str], Environment] = make_environment,
+    send_key: bool = True,
 ) -> Iterator[OpenRun]:
     """Load what a plan names, for the length of the block.
 
@@ -190,6 +192,8 @@ def open_run(
         on_wait: Told what a server is waited for meanwhile; `report` where absent.
         keep_trees: Keep the trees of all ended episodes in memory, not only of the last few.
         environments: Makes the environment of the plan's name.
+        send_key: Servers of models may be sent a key. Whoever did not type their addresses says no; those that only the
+            resumed file names are sent none in any case.
 
     Raises:
         UsageError: A spec, environment or task that does not exist.
@@ -205,34 +209,49 @@ def open_run(
             stack.callback(writer.close)
             resumed = _resumed(path, writer, resume)
         if resumed is not None and resumed.run is not None:
+            send_key = send_key and plan.names_same_models(resumed.run.plan)
             plan = msgspec.structs.replace(resumed.run.plan, load=plan.load)
+        if not send_key:
+            stack.enter_context(keys_withheld())
         stack.callback(source.release)
         loading = _Loading(plan.environment, report or _say_nothing, on_wait)
-        environment = loading.load("environment", plan.environment, lambda: environments(plan.environment))
-        run = None
-        try:
-            for task in plan.tasks:
-                environment.task(task)
-            policy = loading.load_model("policy", plan.policy, lambda: source.policy(plan.policy, plan.load))
-            reward = None
-            if plan.reward:
-                reward = loading.load_model("reward", plan.reward, lambda: source.reward(plan.reward, plan.load))
-            run = OpenRun(
-                plan,
-                policy,
-                reward,
-                resumed=resumed,
-                writer=writer,
-                loading=loading.events,
-                environment=environment,
-                keep_trees=keep_trees,
-            )
-            yield run
-        finally:
-            if run is None:
-                environment.close()
-            else:
-                run.close()
+        run = _load(plan, source, loading, environments, resumed=resumed, writer=writer, keep_trees=keep_trees)
+        stack.callback(run.close)
+        yield run
+
+
+def _load(
+    plan: RunPlan,
+    source: ModelSource,
+    loading: _Loading,
+    environments: Callable[[str], Environment],
+    *,
+    resumed: RunState | None,
+    writer: RunWriter | None,
+    keep_trees: bool,
+) -> OpenRun:
+    """Load what a plan names, and check its tasks."""
+    environment = loading.load("environment", plan.environment, lambda: environments(plan.environment))
+    try:
+        for task in plan.tasks:
+            environment.task(task)
+        policy = loading.load_model("policy", plan.policy, lambda: source.policy(plan.policy, plan.load))
+        reward = None
+        if plan.reward:
+            reward = loading.load_model("reward", plan.reward, lambda: source.reward(plan.reward, plan.load))
+    except BaseException:
+        environment.close()
+        raise
+    return OpenRun(
+        plan,
+        policy,
+        reward,
+        resumed=resumed,
+        writer=writer,
+        loading=loading.events,
+        environment=environment,
+        keep_trees=keep_trees,
+    )
 
 
 def _resumed(path: Path, writer: RunWriter, resume: bool) -> RunState | None:

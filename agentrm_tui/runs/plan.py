@@ -40,3 +40,11 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     parallel: int = 1
     load: LoadOptions = LoadOptions()
+
+    def as_found(self) -> RunPlan:
+        """The plan of a run file, which somebody else may have written: it may not run code that comes with a model."""
+        return msgspec.structs.replace(self, load=msgspec.structs.replace(self.load, trust_remote_code=False))
+
+    def names_same_models(self, other: RunPlan) -> bool:
+        """Whether another plan loads the same models."""
+        return (self.policy, self.reward) == (other.policy, other.reward)

@@ -186,9 +186,10 @@ class AgentRMApp(App[int]):
 
     @work(exclusive=True, group="engine")
     async def _start_run(self, plan: RunPlan, paused: bool) -> None:
-        link = await self._start_engine(plan, None, paused)
+        link = await self._start_engine(plan, None, paused, True)
         if link is not None:
-            self._open(Session(link.run_path, self.surroundings, follow=True, link=link, plan=plan, going=not paused))
+            going, path = not paused, link.run_path
+            self._open(Session(path, self.surroundings, follow=True, link=link, plan=plan, going=going, send_key=True))
         elif self._first_plan is not None:
             self.exit(3)
 
@@ -197,17 +198,34 @@ class AgentRMApp(App[int]):
         """Start an engine that goes on with the file of a screen, and show the file anew."""
         old = screen.session
         run = old.feed.state.run
-        plan = old.plan or (run.plan if run is not None else None)
+        plan = old.plan or (run.plan.as_found() if run is not None else None)
         if plan is None:
             self.notify("The run never started: nothing can be gone on with.", severity="warning")
             return
+        send_key = await self._may_send_key(plan) if old.send_key is None else old.send_key
         if old.link is not None:
             await self._close(old.link)
-        link = await self._start_engine(plan, old.path, True)
+        link = await self._start_engine(plan, old.path, True, send_key)
         if link is not None:
-            session = Session(link.run_path, self.surroundings, follow=True, link=link, plan=plan, going=False)
+            path = link.run_path
+            session = Session(
+                path, self.surroundings, follow=True, link=link, plan=plan, going=False, send_key=send_key
+            )
             self._note(session)
             await self.switch_screen(self._episode_screen(session))
+
+    async def _may_send_key(self, plan: RunPlan) -> bool:
+        """Ask before a key goes to servers that only a run file names."""
+        from agentrm_models.server_address import KEY_VARIABLE
+        from agentrm_models.server_spec import needs_key, servers_in
+        from agentrm_tui.ui.screens.confirm import ConfirmScreen
+
+        if not needs_key(plan.policy, plan.reward):
+            return False
+        servers = one_line(" and ".join(servers_in(plan.policy, plan.reward)), NOTICE_CHARACTERS)
+        question = f"This run file names {servers}, which you did not type. Send the key in {KEY_VARIABLE} there?"
+        answer: bool = await self.push_screen_wait(ConfirmScreen(question, "Send it", "Go on without"))
+        return answer
 
     @work
     async def _leave(self, screen: EpisodeScreen) -> None:
@@ -241,9 +259,9 @@ class AgentRMApp(App[int]):
 
         return self.screen if isinstance(self.screen, EpisodeScreen) else None
 
-    async def _start_engine(self, plan: RunPlan, resume: Path | None, paused: bool) -> Link | None:
+    async def _start_engine(self, plan: RunPlan, resume: Path | None, paused: bool, send_key: bool) -> Link | None:
         try:
-            link = await asyncio.to_thread(self.surroundings.start_engine, plan, resume, paused)
+            link = await asyncio.to_thread(self.surroundings.start_engine, plan, resume, paused, send_key)
         except AgentRMError as error:
             self.notify(str(error), severity="error", markup=False, timeout=30)
             return None
@@ -275,11 +293,12 @@ class RunTail(Recording):
         return super().poll() if self.path.exists() else []
 
 
-def _start_engine(plan: RunPlan, resume: Path | None, paused: bool) -> Link:
+def _start_engine(plan: RunPlan, resume: Path | None, paused: bool, send_key: bool) -> Link:
     from agentrm_tui.engine.link import EngineLink
 
     # With several tasks the next one starts by itself; after a single one a person may still want to go back.
-    return EngineLink.start(plan, paused=paused, resume=resume, wait_at_end=len(plan.tasks) == 1)
+    wait_at_end = len(plan.tasks) == 1
+    return EngineLink.start(plan, paused=paused, resume=resume, wait_at_end=wait_at_end, send_key=send_key)
 
 
 def real_surroundings() -> Surroundings:

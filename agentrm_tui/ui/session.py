@@ -60,7 +60,8 @@ class Surroundings(NamedTuple):
 
     Attributes:
         open_run: Opens a run file for reading.
-        start_engine: Starts an engine on a plan, going on with a run file if one is given; paused if so asked.
+        start_engine: Starts an engine on a plan, going on with a run file if one is given; paused if so asked, and
+            whether servers that the plan names may be sent a key.
         describe: Tells what an environment offers, without importing it here.
         clock: Wall-clock seconds.
         runs_folder: Where run files lie.
@@ -68,7 +69,7 @@ class Surroundings(NamedTuple):
     """
 
     open_run: Callable[[Path], Reader]
-    start_engine: Callable[[RunPlan, Path | None, bool], Link]
+    start_engine: Callable[[RunPlan, Path | None, bool, bool], Link]
     describe: Callable[[str], Awaitable[Offer]]
     clock: Callable[[], float]
     runs_folder: Path
@@ -143,6 +144,7 @@ class Session:
         link: The engine; None for replay and attach.
         plan: What was asked for, to start a dead engine again.
         going: Whether the person wants the run to go on by itself; a step in flight does not count.
+        send_key: Whether servers of the plan may be sent a key; None where nobody was asked.
     """
 
     def __init__(
@@ -154,11 +156,13 @@ class Session:
         link: Link | None = None,
         plan: RunPlan | None = None,
         going: bool = True,
+        send_key: bool | None = None,
     ) -> None:
         self.path = path
         self.link = link
         self.plan = plan
         self.going = going
+        self.send_key = send_key
         self.feed = Feed(surroundings.open_run(path), surroundings.clock, follow=follow)
 
     @property

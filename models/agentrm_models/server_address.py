@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
@@ -80,13 +83,42 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+KEY_VARIABLE = "OPENAI_API_KEY"
+"""Environment variable with the key that is sent to servers, if there is one; keys are never written anywhere."""
+
+SEND_KEY = "run --resume --send-key sends it"
+"""How a key that is withheld is sent after all."""
+
+_withheld: ContextVar[bool] = ContextVar("withheld", default=False)
+
+
+@contextmanager
+def keys_withheld() -> Iterator[None]:
+    """Send no keys to servers of models that are loaded inside the block, in this thread.
+
+    For addresses that nobody typed here, such as those in a run file of somebody else.
+    """
+    before = _withheld.set(True)
+    try:
+        yield
+    finally:
+        _withheld.reset(before)
+
+
+def is_key_withheld(variable: str) -> bool:
+    """Whether there is a key that is not sent to servers of models that are loaded now."""
+    return _withheld.get() and bool(os.environ.get(variable, "").strip())
+
+
 def key_from(variable: str) -> str:
-    """The key in an environment variable; empty where there is none. White space around it is left out.
+    """The key in an environment variable; empty where there is none, or where keys are withheld.
+
+    White space around it is left out.
 
     Raises:
         UsageError: It holds what no header may hold; it is not shown.
     """
-    key = os.environ.get(variable, "").strip()
+    key = "" if _withheld.get() else os.environ.get(variable, "").strip()
     if not all("!" <= char <= "~" for char in key):
         raise UsageError(f"{variable} holds a space or a character that no key has", "Set it again.")
     return key

@@ -9,6 +9,7 @@ http://HOST/v1,http://OTHER/v1#MODEL         the same model on two servers
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
@@ -17,7 +18,7 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from agentrm_models.errors import UsageError
-from agentrm_models.server_address import ServerAddress, read_server_address
+from agentrm_models.server_address import KEY_VARIABLE, ServerAddress, read_server_address, without_secrets
 from agentrm_models.spelling import did_you_mean, shown_name
 
 Options = TypeVar("Options", bound=msgspec.Struct)
@@ -26,6 +27,7 @@ MOST_SERVERS = 64
 """Addresses in one spec at most."""
 
 _SHOWN = 80
+_ADDRESS = re.compile(r"https?://[^\s,#]+", re.IGNORECASE)
 _BETWEEN = re.compile(r",(?=\s*https?://)", re.IGNORECASE)
 
 
@@ -76,6 +78,17 @@ def read_served_spec(text: str, example: str, options: type[Options]) -> ServedS
     model, query = _cut(fragments[0] if fragments else "")
     bare = tuple(server._replace(fragment="") for server in servers)
     return ServedSpec(bare, model, read_options(query, options))
+
+
+def servers_in(*specs: str) -> list[str]:
+    """The addresses that specs hold, wherever they stand in them (`judge:http://…`), without secrets."""
+    found = [without_secrets(match) for spec in specs for match in _ADDRESS.findall(spec)]
+    return list(dict.fromkeys(found))
+
+
+def needs_key(*specs: str) -> bool:
+    """Whether specs hold addresses and there is a key that could be sent there."""
+    return bool(servers_in(*specs) and os.environ.get(KEY_VARIABLE, "").strip())
 
 
 def read_options(text: str, options: type[Options]) -> Options:

@@ -56,6 +56,7 @@ class FakeHandler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked.append(body)
+        self.server.keys.append(self.headers.get("Authorization"))
         if refusal := self.server.minds(body):
             return self.answer(*refusal)
         if self.server.busy:

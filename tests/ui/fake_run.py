@@ -284,7 +284,7 @@ def surroundings(
     reader = events if isinstance(events, FakeReader) else FakeReader(events)
     return Surroundings(
         open_run=lambda path: reader,
-        start_engine=lambda plan, resume, paused: link or FakeEngineLink(),
+        start_engine=lambda plan, resume, paused, send_key: link or FakeEngineLink(),
         describe=describe,
         clock=clock or FakeClock(),
         runs_folder=folder,

@@ -11,7 +11,8 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Select, Static
 
 from agentrm_tui.engine.commands import Command, Fork, Override, Pause, Resume, Rewind, Status, Step, Stop, Unprune
-from agentrm_tui.runs.events import AnyEvent, Fault, Rewound
+from agentrm_tui.runs.events import AnyEvent, Fault, Rewound, RunStarted
+from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.search.beam import Beam
 from agentrm_tui.ui.app import AgentRMApp
 from agentrm_tui.ui.screens.address import AddressScreen
@@ -271,7 +272,7 @@ async def test_a_dead_engine_is_told_and_started_again_on_its_file() -> None:
     started: list[tuple[object, ...]] = []
     reader = FakeReader(running_run())
 
-    def start(plan: object, resume: Path | None, paused: bool) -> FakeEngineLink:
+    def start(plan: object, resume: Path | None, paused: bool, send_key: bool) -> FakeEngineLink:
         started.append((resume, paused))
         return dead if len(started) == 1 else fresh
 
@@ -290,6 +291,45 @@ async def test_a_dead_engine_is_told_and_started_again_on_its_file() -> None:
         assert again is not screen
         assert again.session.link is fresh
     assert started == [(None, False), (dead.run_path, True)]
+
+
+@pytest.mark.parametrize(
+    ("policy", "reward", "key", "answer", "sent"),
+    [
+        ("http://other.example/v1#m", "", "k-1", "y", True),
+        ("http://other.example/v1#m", "", "k-1", "n", False),
+        ("bundled:small", "judge:https://other.example/v1", "k-1", "escape", False),
+        ("http://other.example/v1#m", "", "", None, False),
+        ("bundled:small", "bundled:small", "k-1", None, False),
+    ],
+)
+async def test_a_key_goes_to_servers_that_a_file_names_only_when_the_person_says_so(
+    monkeypatch: pytest.MonkeyPatch, policy: str, reward: str, key: str, answer: str | None, sent: bool
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    started: list[tuple[bool, bool]] = []
+
+    def start(plan: RunPlan, resume: Path | None, paused: bool, send_key: bool) -> FakeEngineLink:
+        started.append((send_key, plan.load.trust_remote_code))
+        return FakeEngineLink(PAUSED)
+
+    events = running_run()
+    first = events[0]
+    assert isinstance(first, RunStarted)
+    load = msgspec.structs.replace(first.plan.load, trust_remote_code=True)
+    plan = msgspec.structs.replace(first.plan, policy=policy, reward=reward, load=load)
+    events[0] = msgspec.structs.replace(first, plan=plan)
+    app = AgentRMApp(surroundings(events)._replace(start_engine=start), replay=Path("x.jsonl"), tick=False)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(pilot)
+        await pilot.press("r")
+        await pilot.pause()
+        assert isinstance(app.screen, ConfirmScreen) == (answer is not None)
+        if answer is not None:
+            assert started == []
+            await pilot.press(answer)
+        await app.workers.wait_for_complete()
+    assert started == [(sent, False)]
 
 
 async def test_panes_by_tab_and_number() -> None:
@@ -444,7 +484,7 @@ async def test_a_new_event_moves_the_live_screen_and_not_the_selection() -> None
 async def test_the_launcher_starts_what_is_filled_in(tmp_path: Path) -> None:
     plans = []
 
-    def start(plan: object, resume: Path | None, paused: bool) -> FakeEngineLink:
+    def start(plan: object, resume: Path | None, paused: bool, send_key: bool) -> FakeEngineLink:
         plans.append((plan, paused))
         return FakeEngineLink(PAUSED)
 

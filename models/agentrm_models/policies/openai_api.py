@@ -18,11 +18,11 @@ from agentrm_models.notices import Notice, Notices
 from agentrm_models.policies.base import Candidate, PolicyTraits, ProposeRequest
 from agentrm_models.policies.openai_answers import Answer
 from agentrm_models.policies.openai_dialect import Call
-from agentrm_models.policies.openai_server import KEY_VARIABLE, OpenAIServer
+from agentrm_models.policies.openai_server import OpenAIServer
 from agentrm_models.policies.served import read_served_policy
 from agentrm_models.replies import action_of
 from agentrm_models.sampling import check_decoding
-from agentrm_models.server_address import key_from
+from agentrm_models.server_address import KEY_VARIABLE, SEND_KEY, is_key_withheld, key_from
 from agentrm_models.usage import Progress, ProgressHook, Usage, ignore_progress
 
 ATTEMPTS = 4
@@ -56,6 +56,8 @@ class OpenAIPolicy:
         manners = Manners(quirks.timeout, quirks.patience, errors_in_answers=True)
         key = key_from(KEY_VARIABLE)
         self._notices = Notices()
+        if is_key_withheld(KEY_VARIABLE):
+            self._notices.add(f"{KEY_VARIABLE} is not sent to {served.place}, which the run file names; {SEND_KEY}")
         self._base = served.place
         http = HttpClient(served.servers[0], key=key, manners=manners, clock=clock)
         self._server = OpenAIServer(self._base, http, key, quirks, self._notices)

@@ -17,10 +17,8 @@ from agentrm_models.policies.openai_answers import Answer, ServedModel, read_com
 from agentrm_models.policies.openai_dialect import Call, Dialect
 from agentrm_models.policies.served import Quirks
 from agentrm_models.replies import OBSERVATION
+from agentrm_models.server_address import KEY_VARIABLE, SEND_KEY, is_key_withheld
 from agentrm_models.spelling import did_you_mean, shown_name
-
-KEY_VARIABLE = "OPENAI_API_KEY"
-"""Environment variable with the key that is sent, if there is one; keys are never written anywhere."""
 
 NO_LIST = frozenset({400, 403, 404, 405, 406, 415, 422, 501})
 """Statuses of servers that do not list their models, or not to everybody."""
@@ -39,6 +37,8 @@ class OpenAIServer:
     """
 
     def __init__(self, base: str, http: HttpClient, key: str, quirks: Quirks, notices: Notices) -> None:
+        withheld = is_key_withheld(KEY_VARIABLE)
+        self._key_remedy = f"The key is withheld; {SEND_KEY}." if withheld else f"Set {KEY_VARIABLE}."
         self.base = base
         self.http = http
         self.dialect = Dialect(base, quirks, notices)
@@ -99,7 +99,7 @@ class OpenAIServer:
         """What an error status means here."""
         match refusal.status:
             case 401 | 403:
-                return UsageError(f"{self.base} refuses the key: {refusal.text}", f"Set {KEY_VARIABLE}.")
+                return UsageError(f"{self.base} refuses the key: {refusal.text}", self._key_remedy)
             case 404:
                 return UsageError(f"{self.base}{path} was not found: {refusal.text}", "It usually ends in /v1.")
             case 400 | 413 | 422:
