@@ -146,9 +146,8 @@ class _Searcher:
         yield Backpropagate(tuple(path), tuple(worth * self._settings.discount ** (last - i) for i in range(len(path))))
 
     def most_visited(self, node: NodeId) -> NodeId | None:
-        """The child of most visits, then of highest mean return, then made first; None where none was visited."""
-        children = [child for child in self._tree.children(node) if child.visits]
-        best = max(children, key=lambda child: (child.visits, child.mean_return or 0.0), default=None)
+        """The child that is played; None where none was visited."""
+        best = self._tree.most_visited(node)
         return best.id if best else None
 
     def expansions_under(self, root: NodeId) -> int:

@@ -107,6 +107,11 @@ class Tree(msgspec.Struct):
         """The children of a node, in order of their ordinals."""
         return [self.nodes[child] for child in self.nodes[node_id].children]
 
+    def most_visited(self, node_id: NodeId) -> Node | None:
+        """The child of most visits, then of highest mean return, then made first; None where none was visited."""
+        visited = [child for child in self.children(node_id) if child.visits]
+        return max(visited, key=lambda child: (child.visits, child.mean_return or 0.0), default=None)
+
     def path(self, node_id: NodeId) -> list[Node]:
         """The nodes from the root to this one, both included."""
         path = [self.nodes[node_id]]

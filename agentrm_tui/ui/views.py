@@ -146,10 +146,16 @@ def latest_proposal(episode: EpisodeState) -> ev.Proposed | None:
 
 
 def best_node(episode: EpisodeState) -> NodeId:
-    """The node whose path is the answer so far: chosen, or the most promising of the last proposal."""
+    """The node whose path is the search's own best: what it chose at the end, and on the way what it would choose now.
+
+    That is where its visits went (MCTS), or the highest reward of what it goes on with and of what has ended.
+    """
     tree = episode.tree
-    if episode.chosen is not None and episode.chosen in tree and episode.status != "running":
-        return episode.chosen
+    chosen = episode.chosen if episode.chosen is not None and episode.chosen in tree else None
+    if chosen is not None and episode.status != "running":
+        return chosen
+    if tree.root.visits:
+        return _most_visited(tree, chosen or tree.root.id)
     proposal = latest_proposal(episode)
     if proposal is None:
         return tree.root.id
@@ -158,7 +164,15 @@ def best_node(episode: EpisodeState) -> NodeId:
     acted = [node for node in alive if node.acted]
     judged = [node for node in alive if node.reward_value is not None]
     asked = [tree[node] for node in proposal.asked if node in tree]
-    return max(acted or judged or asked or [tree.root], key=_promise).id
+    ended = [node for node in tree if node.done and not node.pruned and node.phase == "search"]
+    return max([*(acted or judged or asked or [tree.root]), *ended], key=_promise).id
+
+
+def _most_visited(tree: Tree, start: NodeId) -> NodeId:
+    """Where the visits below a node lead: the principal variation."""
+    while (child := tree.most_visited(start)) is not None:
+        start = child.id
+    return start
 
 
 def view_episode(episode: EpisodeState, selected: NodeId | None) -> EpisodeView:

@@ -337,33 +337,36 @@ async def test_panes_by_tab_and_number() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot)
         seen = [screen.current_pane]
-        for key in ("tab", "tab", "shift+tab", "4", "5", "1", "3", "2"):
+        for key in ("tab", "tab", "shift+tab", "4", "5", "2", "3", "6", "tab", "1", "shift+tab"):
             await pilot.press(key)
             seen.append(screen.current_pane)
         assert seen == [
             "candidates",
-            "tree",
             "transcript",
-            "tree",
+            "picture",
+            "transcript",
             "picture",
             "values",
             "candidates",
             "transcript",
             "tree",
+            "candidates",
+            "map",
+            "values",
         ]
         shown = [
             pane
-            for pane in ("candidates", "tree", "transcript", "picture", "values")
+            for pane in ("map", "candidates", "tree", "transcript", "picture", "values")
             if screen.query_one(f"#{pane}").region
         ]
-        assert shown == ["tree"]
+        assert shown == ["values"]
 
 
 async def test_the_tree_selects_and_escape_follows_again() -> None:
     app = live_app(FakeEngineLink(PAUSED))
     async with app.run_test(size=(120, 40)) as pilot:
         screen = await opened(pilot)
-        await pilot.press("2", "up", "enter")
+        await pilot.press("6", "up", "enter")
         tree = screen.query_one(SearchTree)
         assert screen.selected == tree.cursor
         assert screen.view is not None
@@ -376,8 +379,8 @@ async def test_closing_and_opening_a_subtree() -> None:
     app = live_app(FakeEngineLink(PAUSED))
     async with app.run_test(size=(200, 60)) as pilot:
         screen = await opened(pilot)
+        await pilot.press("6")
         tree = screen.query_one(SearchTree)
-        tree.focus()
         row = next(row for row in tree.rows[1:] if row.opened)
         inside = {child.id for child in screen.view.tree.children(row.node)}  # type: ignore[union-attr]
 

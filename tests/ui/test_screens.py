@@ -91,7 +91,7 @@ def test_an_own_move(snap_compare: SNAPSHOT, size: tuple[int, int]) -> None:
     assert snap_compare(live(running_run(), PAUSED), terminal_size=size, run_before=pressing("e", "m", "o"))
 
 
-@pytest.mark.parametrize("key", ["2", "3", "4", "5"], ids=["tree", "transcript", "picture", "values"])
+@pytest.mark.parametrize("key", ["1", "3", "4", "5", "6"], ids=["map", "transcript", "picture", "values", "tree"])
 def test_one_pane_at_a_time(snap_compare: SNAPSHOT, key: str) -> None:
     assert snap_compare(live(running_run(), PAUSED), terminal_size=(80, 24), run_before=pressing(key))
 

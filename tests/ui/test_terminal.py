@@ -176,7 +176,11 @@ def test_every_key_of_a_recording(terminal: Callable[..., FakeTerminal], run_fil
 def test_every_key_that_changes_the_view(terminal: Callable[..., FakeTerminal], run_file: Path) -> None:
     screen = terminal("replay", str(run_file))
     screen.wait(f"event {EVENTS}/{EVENTS}")
-    screen.press("2")
+    screen.press("1")
+    screen.wait("─ Search map")
+    screen.press("t")
+    screen.wait("─ Search tree")
+    screen.press("6")
     screen.wait("─ Search tree")
     screen.press("3")
     screen.wait("─ Transcript")
@@ -184,10 +188,10 @@ def test_every_key_that_changes_the_view(terminal: Callable[..., FakeTerminal], 
     screen.wait("─ Goal & picture")
     screen.press("5")
     screen.wait("─ Value over steps")
-    screen.press("1")
+    screen.press("2")
     screen.wait("─ Candidates")
     screen.press("tab")
-    screen.wait("─ Search tree")
+    screen.wait("─ Transcript")
     screen.press("shift+tab")
     screen.wait("─ Candidates")
     screen.press("enter")
@@ -211,7 +215,7 @@ def test_every_key_that_changes_the_view(terminal: Callable[..., FakeTerminal], 
 
 def test_all_panes_on_a_large_terminal(terminal: Callable[..., FakeTerminal], run_file: Path) -> None:
     screen = terminal("replay", str(run_file), size=(200, 60))
-    for title in ("Goal & picture", "Candidates", "Search tree", "Transcript", "Value over steps"):
+    for title in ("Goal & picture", "Candidates", "Search map", "Transcript", "Value over steps"):
         screen.wait(title)
     screen.wait(f"event {EVENTS}/{EVENTS}")
     screen.press("q")

@@ -12,6 +12,7 @@ from agentrm_tui.ui.app import AgentRMApp
 from agentrm_tui.ui.screens.episode import EpisodeScreen
 from agentrm_tui.ui.tree_rows import OPEN_NODES
 from agentrm_tui.ui.views import ValueRange, view_episode
+from agentrm_tui.ui.widgets.map_pane import SearchMapPane
 from agentrm_tui.ui.widgets.search_tree import SearchTree
 from agentrm_tui.ui.widgets.value_plot import plot
 
@@ -51,6 +52,31 @@ def test_without_a_reward_model_the_acted_node_is_followed() -> None:
     assert view_episode(episode_of(run.events), None).path == ("0",)
     run.act(["0.0"], 1)
     assert view_episode(episode_of(run.events), None).path == ("0", "0.0")
+
+
+def test_under_visits_the_best_path_is_where_they_went() -> None:
+    run = FakeRun("mcts").start_episode()
+    run.score(run.propose(["0"], 2), [0.2, 0.9])
+    run.act(["0.0", "0.1"], 1)
+    for path in (("0", "0.0"), ("0", "0.0"), ("0", "0.1")):
+        run.add(ev.Backpropagated(episode="e0", path=path, values=(0.5,) * len(path)))
+    run.score(run.propose(["0.1"], 2), [0.99, 0.98])
+    assert view_episode(episode_of(run.events), None).path == ("0", "0.0")
+    run.add(ev.Chosen(episode="e0", node="0.1"))
+    assert view_episode(episode_of(run.events), None).path == ("0", "0.1"), "what was played comes first"
+    run.add(ev.Backpropagated(episode="e0", path=("0", "0.1", "0.1.1"), values=(0.9, 0.9, 0.9)))
+    assert view_episode(episode_of(run.events), None).path == ("0", "0.1", "0.1.1")
+
+
+def test_an_ended_path_of_higher_reward_is_better_than_one_that_goes_on() -> None:
+    run = FakeRun().start_episode()
+    run.score(run.propose(["0"], 2), [0.8, 0.6])
+    run.act(["0.0"], 1, done=True)
+    run.act(["0.1"], 1)
+    run.score(run.propose(["0.1"], 2), [0.5, 0.7])
+    assert view_episode(episode_of(run.events), None).path == ("0", "0.0")
+    run.score(run.propose(["0.1.1"], 1), [0.9])
+    assert view_episode(episode_of(run.events), None).path == ("0", "0.1", "0.1.1", "0.1.1.0")
 
 
 def test_a_selection_shows_its_siblings_its_path_and_its_regret() -> None:
@@ -110,14 +136,17 @@ async def test_ten_thousand_nodes_cost_only_what_is_open() -> None:
         assert isinstance(screen, EpisodeScreen)
         assert screen.view is not None
         assert len(screen.view.tree) > 10_000
+        drawn = screen.query_one(SearchMapPane).map
+        assert 200 < sum(map(len, drawn.rows)) <= 200 * len(drawn.rows)
+        await pilot.press("6")
         tree = screen.query_one(SearchTree)
         main = sum(len(screen.view.tree[node].children) for node in {*screen.view.best, *screen.view.path})
-        assert len(tree.rows) <= OPEN_NODES + 20 + main + 1
+        assert 50 < len(tree.rows) <= OPEN_NODES + 20 + main + 1
         for row in tree.rows:
             if screen.view.tree[row.node].pruned:
                 assert not row.opened
         before = screen.session.feed.position
-        await pilot.press("left", "2", "up", "up", "down")
+        await pilot.press("2", "left", "6", "up", "up", "down")
         assert screen.session.feed.position == before - 1
         assert len(tree.rows) < 1_000
 
@@ -128,6 +157,7 @@ async def test_going_back_takes_nodes_out_of_the_tree() -> None:
         await pilot.pause()
         screen = app.screen
         assert isinstance(screen, EpisodeScreen)
+        await pilot.press("6")
         tree = screen.query_one(SearchTree)
         whole = len(tree.rows)
         screen.session.feed.seek(8)

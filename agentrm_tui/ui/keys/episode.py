@@ -81,11 +81,13 @@ _ACTIONS: tuple[Action, ...] = (
     ),
     Action("next_pane", "tab", "Pane", "Go to the next pane.", always, False, "View", first=True),
     Action("previous_pane", "shift+tab", "Pane", "Go to the pane before.", always, False, "View", first=True),
-    Action("show_pane('candidates')", "1", "Candidates", "Go to the candidates.", always, False, "View"),
-    Action("show_pane('tree')", "2", "Tree", "Go to the search tree.", always, False, "View"),
+    Action("show_pane('map')", "1", "Map", "Go to the search map.", always, False, "View"),
+    Action("show_pane('candidates')", "2", "Candidates", "Go to the candidates.", always, False, "View"),
     Action("show_pane('transcript')", "3", "Transcript", "Go to the transcript.", always, False, "View"),
     Action("show_pane('picture')", "4", "Picture", "Go to the picture and the goal.", always, False, "View"),
     Action("show_pane('values')", "5", "Value", "Go to the value over steps.", always, False, "View"),
+    Action("show_pane('tree')", "6", "Tree", "Go to the search tree.", always, False, "View"),
+    Action("other_view", "t", "Map/tree", "Show the search as a tree, or as a map.", always, True, "View"),
     Action(
         "follow",
         "escape",
@@ -116,6 +118,19 @@ _PANES: dict[str, PaneHelp] = {
             ("mean", "mean of the returns backed up through it, with visits (MCTS)"),
             ("tok", "sampled tokens of the reply"),
             ("beam", "which of the continued nodes it was proposed from"),
+        ),
+    ),
+    "map": PaneHelp(
+        "Search map",
+        "The whole search: a line is a step, a cell's width its share of the samples (MCTS: visits) that went through "
+        "it, its colour the reward (MCTS: Q) between the worst and the best of the episode.",
+        (
+            ("↑ ↓ ← →", "to the step before, the step after, the cell beside"),
+            ("enter", "select: transcript, picture and candidates follow"),
+            ("z Z", "make the subtree at the cursor the whole map; back out one step"),
+            ("★ ■", "on the chosen path; an end, with its score behind ="),
+            ("✗ ╱", "cut by the search"),
+            ("+3", "so many more cells stand here than there is room for"),
         ),
     ),
     "tree": PaneHelp(

@@ -177,6 +177,10 @@ class EpisodeScreen(EpisodePanes):
         """Go to a pane."""
         self.show_only(pane)
 
+    def action_other_view(self) -> None:
+        """Show the search as a tree instead of a map, or the other way round."""
+        self.show_only("map" if self.has_class("-tree-view") else "tree")
+
     def action_follow(self) -> None:
         """Follow the best path again."""
         self.select(None)
@@ -224,7 +228,8 @@ class EpisodeScreen(EpisodePanes):
         self.refresh_run()
 
     def _cycle_pane(self, by: int) -> None:
-        panes = list(PANES)
+        hidden = "map" if self.has_class("-tree-view") else "tree"
+        panes = [pane for pane in PANES if pane != hidden]
         self.show_only(panes[(panes.index(self.current_pane) + by) % len(panes)])
 
     def _acted_node(self, *, back: bool) -> Node | None:

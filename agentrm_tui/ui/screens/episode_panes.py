@@ -26,6 +26,7 @@ from agentrm_tui.ui.views import EpisodeView, view_episode
 from agentrm_tui.ui.widgets.bars import PANES, PaneTabs, Scrubber, TitleBar
 from agentrm_tui.ui.widgets.budget import Activity, Budget, activity
 from agentrm_tui.ui.widgets.candidates import Candidates
+from agentrm_tui.ui.widgets.map_pane import SearchMapPane
 from agentrm_tui.ui.widgets.picture import PicturePane
 from agentrm_tui.ui.widgets.search_tree import SearchTree
 from agentrm_tui.ui.widgets.transcript import Transcript
@@ -33,6 +34,8 @@ from agentrm_tui.ui.widgets.value_plot import ValuePlot
 
 HURRY_SECONDS = 0.01
 """Pause between two polls while a long file is read."""
+BREATH_SECONDS = 0.8
+"""Between two changes of what is being asked for, on the map."""
 WIDE, BROAD, TALL = 100, 160, 30
 """From WIDE×TALL cells on all panes are shown at once, from BROAD on in three columns."""
 
@@ -79,9 +82,11 @@ class EpisodePanes(Screen[None]):
                 yield PicturePane(id="picture")
                 yield ValuePlot(id="values")
             with Container(id="right"):
-                yield Candidates(id="candidates")
+                with Container(id="middle"):
+                    yield SearchMapPane(id="map")
+                    yield SearchTree(id="tree")
+                    yield Candidates(id="candidates")
                 yield Transcript(id="transcript")
-                yield SearchTree(id="tree")
         yield Scrubber(id="scrubber")
         yield Budget(id="budget")
         yield Footer(show_command_palette=False, compact=True)
@@ -95,6 +100,7 @@ class EpisodePanes(Screen[None]):
             self.refresh_run()
         if self._ticking:
             self.set_interval(POLL_SECONDS, self.refresh_run)
+            self.set_interval(BREATH_SECONDS, self._breathe)
 
     def on_resize(self, event: Resize) -> None:
         """Bars are laid out for the width."""
@@ -150,14 +156,17 @@ class EpisodePanes(Screen[None]):
         self.refresh_run()
         if node is not None:
             self.query_one(SearchTree).reveal(node)
+            self.query_one(SearchMapPane).reveal(node)
 
     def show_only(self, pane: str) -> None:
         """Make a pane the one that small terminals show, and focus it."""
+        if pane in ("map", "tree"):
+            self.set_class(pane == "tree", "-tree-view")
         for name in PANES:
             self.query_one(f"#{name}").set_class(name == pane, "-current")
-        for side in ("left", "right"):
-            container = self.query_one(f"#{side}")
-            container.set_class(any(child.id == pane for child in container.children), "-current")
+        for part in ("left", "right", "middle"):
+            container = self.query_one(f"#{part}")
+            container.set_class(bool(container.query(f"#{pane}")), "-current")
         self.query_one(PaneTabs).show(pane)
         self.query_one(f"#{pane}").focus()
 
@@ -186,7 +195,8 @@ class EpisodePanes(Screen[None]):
 
     @on(Candidates.Selected)
     @on(SearchTree.Selected)
-    def _node_selected(self, message: Candidates.Selected | SearchTree.Selected) -> None:
+    @on(SearchMapPane.Selected)
+    def _node_selected(self, message: Candidates.Selected | SearchTree.Selected | SearchMapPane.Selected) -> None:
         self.select(message.node)
 
     @on(PaneTabs.Picked)
@@ -213,13 +223,26 @@ class EpisodePanes(Screen[None]):
         self.view = view_episode(shown, self.selected) if shown is not None else None
         self.query_one(PicturePane).show(self.view)
         self.query_one(Candidates).show(self.view, waiting)
-        tree = self.query_one(SearchTree)
+        tree, drawn = self.query_one(SearchTree), self.query_one(SearchMapPane)
         tree.show(self.view)
+        drawn.show(self.view, self._asked(snapshot))
         if self.view is not None and self.selected is None:
             tree.reveal(self.view.focus)
+            drawn.reveal(self.view.focus)
         self.query_one(Transcript).show(self.view, self.selected is not None)
         judged = state.run is None or state.run.plan.search.needs_reward
         self.query_one(ValuePlot).show(self.view, judged=judged)
+
+    def _asked(self, snapshot: Snapshot) -> tuple[NodeId, ...]:
+        """The nodes of the request that is being answered in the shown episode."""
+        status, shown = snapshot.status, self.view.id if self.view is not None else ""
+        if status is None or status.phase != "running" or status.episode != shown:
+            return ()
+        return status.nodes
+
+    def _breathe(self) -> None:
+        if self.snapshot is not None:
+            self.query_one(SearchMapPane).pulse(self._asked(self.snapshot))
 
     def _shown_episode(self, snapshot: Snapshot) -> str:
         if self.session.replay:

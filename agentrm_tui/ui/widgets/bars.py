@@ -16,12 +16,14 @@ from agentrm_tui.terminal_text import clip, duration, number
 from agentrm_tui.ui.views import EpisodeView
 
 PANES: dict[str, str] = {
+    "map": "Map",
     "candidates": "Candidates",
-    "tree": "Tree",
     "transcript": "Transcript",
     "picture": "Picture",
     "values": "Value",
+    "tree": "Tree",
 }
+"""The panes in the order of their keys; map and tree are two views of the search, of which one is shown at a time."""
 
 
 class Bar(Static):

@@ -194,14 +194,6 @@ class Candidates(Pane):
             line.append((f"  {fit(one_line(row.thought), thought_width)}", f"{base} italic"))
         return [(text, CURSOR) for text, _ in line] if under else line
 
-    def on_focus(self) -> None:
-        """The cursor is drawn brighter in the focused pane."""
-        self.redraw()
-
-    def on_blur(self) -> None:
-        """The cursor is drawn quieter without focus."""
-        self.redraw()
-
 
 def _shown(view: EpisodeView | None) -> tuple[object, ...]:
     return (view.candidates, view.focus, view.scale, view.title) if view is not None else ()

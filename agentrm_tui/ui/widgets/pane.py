@@ -51,6 +51,11 @@ class Pane(ScrollView, inherit_bindings=False):
         """Lines are laid out for the width: draw anew."""
         self.redraw()
 
+    def watch_has_focus(self, _has_focus: bool) -> None:
+        """A cursor is drawn brighter in the focused pane."""
+        super().watch_has_focus(_has_focus)
+        self.redraw()
+
     def draw(self, width: int, height: int) -> list[Line]:
         """Lay the view out for this many cells and lines."""
         return []
@@ -117,9 +122,9 @@ class Pane(ScrollView, inherit_bindings=False):
         if self.border_title != text:
             self.border_title = text
 
-    def set_note(self, note: str) -> None:
-        """Put a note on the lower border; it is not parsed as markup."""
-        text = Content(note).markup
+    def set_note(self, note: str | Content) -> None:
+        """Put a note on the lower border; a text is not parsed as markup."""
+        text = (Content(note) if isinstance(note, str) else note).markup
         if self.border_subtitle != text:
             self.border_subtitle = text
 

@@ -120,14 +120,6 @@ class SearchTree(Pane):
             self._repaint_cursor()
             self.action_choose()
 
-    def on_focus(self) -> None:
-        """The cursor is drawn brighter in the focused pane."""
-        self.redraw()
-
-    def on_blur(self) -> None:
-        """The cursor is drawn quieter without focus."""
-        self.redraw()
-
     def _repaint_cursor(self) -> None:
         self.lines = self._changed([self._with_cursor(row, self._drawn[row]) for row in self.rows])
         self.scroll_to_region(Region(0, self._cursor_line(), 1, 1), animate=False, immediate=True)
