@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
+from agentrm_models.functions import ActionFunctions
 from agentrm_models.messages import PromptStyle
 
 Split: TypeAlias = Literal["train", "dev", "test"]
@@ -148,6 +149,10 @@ class Environment(Protocol):
 
     def step(self, action: str) -> StepResult:
         """Take one action. Never raises because of the action's text. After `done` it is a bug to call it."""
+        ...
+
+    def functions(self, task: Task) -> ActionFunctions:
+        """The actions of a task's episode as functions, for models that speak tool calls; equal through the episode."""
         ...
 
     def valid_actions(self) -> tuple[str, ...]:

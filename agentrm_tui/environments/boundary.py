@@ -16,15 +16,18 @@ from types import TracebackType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from agentrm_models.errors import AgentRMError, DataError, UsageError
+from agentrm_models.functions import ActionFunctions
 from agentrm_models.messages import PromptStyle
 from agentrm_models.terminal_text import on_one_line
 from agentrm_tui.environments import deadline
+from agentrm_tui.environments.action_function import one_function
 from agentrm_tui.environments.base import EnvironmentTraits, Picture, Split, StepResult, Task
 from agentrm_tui.environments.declared import BaseEnvironment
 from agentrm_tui.environments.returned import (
     Unfit,
     check_actions,
     check_expert,
+    check_functions,
     check_picture,
     check_result,
     check_task,
@@ -157,6 +160,12 @@ class CheckedEnvironment:
     def step(self, action: str) -> StepResult:
         """Take one action."""
         return self._checked("step", lambda: self._inner.step(action), check_result)
+
+    def functions(self, task: Task) -> ActionFunctions:
+        """The actions as functions; one function where the environment says nothing of them."""
+        if not callable(getattr(self._inner, "functions", None)):
+            return one_function(self.instruction("full"))
+        return self._checked("functions", lambda: self._inner.functions(task), check_functions)
 
     def valid_actions(self) -> tuple[str, ...]:
         """Actions that are accepted now."""

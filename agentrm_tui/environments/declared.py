@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from agentrm_models.errors import UsageError
+from agentrm_models.functions import ActionFunctions
 from agentrm_models.messages import PromptStyle
 from agentrm_models.spelling import did_you_mean
+from agentrm_tui.environments.action_function import one_function
 from agentrm_tui.environments.base import SPLIT_SEEDS, EnvironmentTraits, Picture, Split, StepResult, Task
 
 SEED_DIGITS = 18
@@ -60,6 +62,10 @@ class BaseEnvironment(ABC):
             )
             raise UsageError(wrong, f"Write {level}:0.")
         return self.make_task(level, int(seed or "0"))
+
+    def functions(self, task: Task) -> ActionFunctions:
+        """One function, `act(action)`, whose argument is the action's text. Override where there is a better form."""
+        return one_function(self.instruction("full"))
 
     def valid_actions(self) -> tuple[str, ...]:
         """Refuse: not declared."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple
 
+from agentrm_models.functions import ActionFunctions, OneFunction
 from agentrm_models.messages import PromptStyle
 from agentrm_tui.environments.base import Cell, EnvironmentTraits, Picture, StepResult, Task
 from agentrm_tui.environments.declared import BaseEnvironment
@@ -122,6 +123,7 @@ the episode.
 Reply with one thought and one action, each on its own line:
 Thought: The goal is above and the way up is open.
 Action: move up"""
+_FUNCTIONS = OneFunction("Move to the next cell.", actions=tuple(MOVES))
 _SHORT = "Maze. Actions: move up, move down, move left, move right. A draught means a pit is next to you."
 
 
@@ -151,6 +153,10 @@ class MazeEnvironment(BaseEnvironment):
     def instruction(self, style: PromptStyle) -> str:
         """Rules and reply format, or the action list alone."""
         return _FULL if style == "full" else _SHORT
+
+    def functions(self, task: Task) -> ActionFunctions:
+        """One function, which names the four moves."""
+        return _FUNCTIONS
 
     def make_task(self, level: str, seed: int) -> Task:
         """A maze of this level; `seed` fixes map and pits, or which of the named ones, start and goal."""

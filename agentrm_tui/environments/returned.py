@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from numbers import Real
 from typing import Any, get_args
 
+from agentrm_models.functions import ActionFunctions, Function
 from agentrm_models.replies import ACTION_LIMIT
 from agentrm_models.terminal_text import on_one_line
 from agentrm_tui.environments.base import Cell, EnvironmentTraits, Origin, Picture, Role, StepResult, Task, Tint
@@ -30,6 +32,7 @@ PICTURE_SIDE = 500
 _ROLES, _TINTS = frozenset(get_args(Role)), frozenset(get_args(Tint))
 _SWITCHES = ("snapshots", "valid_actions", "expert", "pictures", "state_keys", "procedural")
 _SHOWN_CHARACTERS = 80
+_FUNCTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Unfit(Exception):
@@ -132,6 +135,25 @@ def check_actions(value: object) -> tuple[str, ...]:
         if len(check_text(action, "an action")) > ACTION_LIMIT or not action.strip():
             raise Unfit(f"an action of {len(action):,} characters", f"An action has 1 to {ACTION_LIMIT:,}.")
     return tuple(value)
+
+
+def check_functions(value: object) -> ActionFunctions:
+    """Functions with names of their own and schemas that can be written as JSON."""
+    if not isinstance(value, ActionFunctions):
+        raise Unfit(f"{shown(value)}, not ActionFunctions", "Return OneFunction(…), or derive from ActionFunctions.")
+    if not value.offered or not all(isinstance(each, Function) for each in value.offered):
+        raise Unfit(f"functions {shown(value.offered)}", "Offer at least one Function.")
+    for function in value.offered:
+        check_text(function.description, "a function's description")
+        if not _FUNCTION_NAME.fullmatch(check_text(function.name, "a function's name")):
+            raise Unfit(f"a function named {shown(function.name)}", "Names are 1 to 64 letters, digits, _ and -.")
+    if len({function.name for function in value.offered}) < len(value.offered):
+        raise Unfit(f"functions {shown(value.names)}, one of them twice", "Give each function a name of its own.")
+    try:
+        check_text(value.key, "functions")
+    except (TypeError, ValueError, RecursionError):
+        raise Unfit("parameters that are no JSON schema", "Write dicts, lists, texts, numbers and booleans.") from None
+    return value
 
 
 def check_expert(value: object) -> tuple[str, str]:

@@ -6,14 +6,31 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-Role: TypeAlias = Literal["system", "user", "assistant"]
+Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 
 
-class Message(msgspec.Struct, frozen=True):
-    """One turn of a conversation."""
+class Call(msgspec.Struct, frozen=True):
+    """A call of a function, as a model writes it: nothing is known yet about its name or its arguments.
+
+    Attributes:
+        name: The function's name.
+        arguments: A JSON object as text, or what a model wrote in its place.
+    """
+
+    name: str
+    arguments: str = "{}"
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One turn of a conversation.
+
+    Attributes:
+        call: An assistant's call, behind its content; in a message of role `tool` the call that it answers.
+    """
 
     role: Role
     content: str
+    call: Call | None = None
 
 
 Conversation: TypeAlias = tuple[Message, ...]

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from agentrm_models.errors import UsageError
+from agentrm_models.functions import ActionFunctions
 from agentrm_models.messages import PromptStyle
 from agentrm_models.replies import ACTION_LIMIT
+from agentrm_tui.environments.action_function import one_function
 from agentrm_tui.environments.base import Environment, EnvironmentTraits, Picture, Split, StepResult, Task
 from agentrm_tui.environments.perturbed.rules import make_rule
 
@@ -70,6 +72,10 @@ class PerturbedEnvironment:
         """Take an action in the new words; in the old ones it means something else, or nothing."""
         result = self._inner.step(self._rule.action(action) if len(action) <= ACTION_LIMIT else action)
         return result._replace(text=self._seen(result.text, result.done))
+
+    def functions(self, task: Task) -> ActionFunctions:
+        """One function: the other environment's own would be in the old words."""
+        return one_function(self.instruction("full"))
 
     def valid_actions(self) -> tuple[str, ...]:
         """Valid actions in the new words and order."""

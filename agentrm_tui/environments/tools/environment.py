@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from agentrm_models.functions import ActionFunctions
 from agentrm_tui.environments.base import Picture, StepResult, Task
 from agentrm_tui.environments.declared import BaseEnvironment
 from agentrm_tui.environments.tools.answers import Answer, same_answer
 from agentrm_tui.environments.tools.calls import Call, format_call, parse_call
+from agentrm_tui.environments.tools.functions import ToolFunctions
 from agentrm_tui.environments.tools.server import Assignment, Fact, Result, ToolServer, cached, run_tool
 from agentrm_tui.environments.tools.signatures import RefusedError, Tool, tool_table
 
@@ -65,6 +67,7 @@ class ToolEnvironment(BaseEnvironment):
             for server in servers
             for difficulty in range(1, len(server.templates) + 1)
         }
+        self._functions: dict[tuple[str, bool], ToolFunctions] = {}
         self._make: dict[str, Callable[[int, int], Assignment[Any]]] = {s.name: cached(s) for s in servers}
 
     def make_task(self, level: str, seed: int) -> Task:
@@ -109,6 +112,16 @@ class ToolEnvironment(BaseEnvironment):
         data = now.data if result.data is None else result.data
         self._now = now._replace(data=data, known=known, steps=steps, done=at_limit)
         return self._result(", ".join(server_tools(now)) if call.name == CHECK else result.text, valid=True)
+
+    def functions(self, task: Task) -> ActionFunctions:
+        """The tools of the task's server."""
+        if task.level not in self._levels:
+            task = self.task(task.id)
+        server, difficulty = self._levels[task.level]
+        plain = self._make[server.name](difficulty, task.seed).draft.answer is None
+        if (server.name, plain) not in self._functions:
+            self._functions[server.name, plain] = ToolFunctions(_tools(server, plain).values())
+        return self._functions[server.name, plain]
 
     def valid_actions(self) -> tuple[str, ...]:
         """Sensible calls that are accepted now, `finish` last; empty once the episode has ended."""
@@ -183,8 +196,12 @@ class ToolEnvironment(BaseEnvironment):
 
 def server_tools(moment: Moment) -> dict[str, Tool]:
     """The tools of an episode's server, with those that every server has."""
-    plain = moment.assignment.draft.answer is None
-    return {**moment.server.tools, **(_COMMON_PLAIN if plain else _COMMON)}
+    return _tools(moment.server, moment.assignment.draft.answer is None)
+
+
+def _tools(server: ToolServer[Any], plain: bool) -> dict[str, Tool]:
+    """A server's tools and the common ones; `plain`: finishing takes no answer."""
+    return {**server.tools, **(_COMMON_PLAIN if plain else _COMMON)}
 
 
 def _ends(now: Moment) -> list[dict[str, Any]]:
