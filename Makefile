@@ -51,16 +51,17 @@ coverage: install-dev
 
 # Each extra's install line in a fresh virtual environment, and that extra's tests; -rs names what is skipped and why.
 # One alone: make test-extras EXTRAS=scienceworld
-EXTRAS := scienceworld interactive-fiction alfworld
+EXTRAS := scienceworld interactive-fiction alfworld serve
 TESTS_scienceworld := tests/environments/test_scienceworld.py tests/environments/test_conformance.py -k scienceworld
 TESTS_interactive-fiction := tests/environments/test_jericho.py tests/environments/test_jericho_story.py \
 	tests/environments/test_conformance.py -k jericho
 TESTS_alfworld := $(wildcard tests/environments/test_alfworld*.py) tests/environments/test_conformance.py -k alfworld
+TESTS_serve := tests/serve
 
 test-extras: $(addprefix test-extra-,$(EXTRAS))
 
 test-extra-%:
-	@test -n "$(TESTS_$*)" || { echo "There is no extra $* to test; there are: scienceworld interactive-fiction alfworld" >&2; exit 2; }
+	@test -n "$(TESTS_$*)" || { echo "There is no extra $* to test; there are: $(EXTRAS)" >&2; exit 2; }
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	echo "Extra [$*]: installing into $$folder ..."; \
 	$(PYTHON) -m venv "$$folder/venv"; \

@@ -44,4 +44,6 @@ def _client_opening(start: EpisodeStarted, style: PromptStyle) -> Conversation:
 
 
 def _turn(node: Node) -> Conversation:
+    if node.messages and node.messages[0].role == "assistant":
+        return node.messages
     return (Message("assistant", node.reply), *(node.messages or (Message("user", node.observation or ""),)))

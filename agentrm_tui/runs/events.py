@@ -165,7 +165,8 @@ class ActedNode(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         outcome: The environment's score, in [0, 1]; None where nobody tells one.
-        messages: What a client sent after the reply, word for word; empty where it is the observation, as a user's.
+        messages: What a client sent after the reply, word for word; empty where it is the observation, as a user's. It
+            begins with the reply where the client keeps that in another wording.
     """
 
     node: NodeId

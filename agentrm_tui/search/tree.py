@@ -31,7 +31,8 @@ class Node(msgspec.Struct):
         reward_value: The reward model's judgement of history + thought + action; None until scored.
         total_return: Sum of returns backed up through the node; `mean_return` divides it by `visits`.
         outcome: The environment's score after the action, in [0, 1]; None until acted, or where nobody tells it.
-        messages: What a client sent after the reply; empty where that is the observation alone.
+        messages: What a client sent after the reply; empty where that is the observation alone. It begins with the
+            reply where the client keeps that in another wording.
         steps: Actions on the path from the root, this one included.
         created, acted_at: Number of the event that made it and that acted it; -1 if not.
     """

@@ -6,10 +6,10 @@ agent observed. A request for another reply at a state that has one, or after an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
-from agentrm_models.messages import Conversation
+from agentrm_models.messages import Conversation, Message
 from agentrm_tui.runs import events as ev
 from agentrm_tui.runs.conversations import policy_conversation
 from agentrm_tui.runs.state import EpisodeState, RunState
@@ -110,8 +110,7 @@ class Episodes:
         waits = self._is_open(episode, busy) and not any(node.acted for node in children)
         if not turns:
             return _Way(_GO_ON if waits and not children else _BRANCH, beginning)
-        said = turns[0].reply.strip()
-        child = next((node for node in children if node.reply.strip() == said), None)
+        child = _meant(turns[0].reply, children, episode.chosen)
         if not waits:
             return _Way(_OWN_BRANCH if child is None else _BRANCH, beginning, child)
         if child is None or len(turns) > 1:
@@ -162,7 +161,9 @@ class Episodes:
             self._record(ev.Overridden(episode=episode.id, what="unprune", node=child.id))
         if episode.chosen != child.id:
             self._record(ev.Chosen(episode=episode.id, node=child.id))
-        observed = ev.ActedNode(child.id, observation(turn.messages), None, messages=_needed(turn.messages))
+        kept = () if turn.reply == child.reply else (Message("assistant", turn.reply),)
+        sent = (*kept, *_needed(turn.messages, bool(kept)))
+        observed = ev.ActedNode(child.id, observation(turn.messages), None, messages=sent)
         self._record(ev.Acted(episode=episode.id, nodes=(observed,)))
         return self._note(request, Place(episode.id, child.id))
 
@@ -234,6 +235,19 @@ def observation(messages: Conversation) -> str:
     return "\n".join(message.content for message in messages)
 
 
-def _needed(messages: Conversation) -> Conversation:
+def _needed(messages: Conversation, reworded: bool) -> Conversation:
     """Messages that the observation alone would not give back: all but a single one of the user."""
-    return () if len(messages) == 1 and messages[0].role == "user" else messages
+    return () if len(messages) == 1 and messages[0].role == "user" and not reworded else messages
+
+
+def _meant(said: str, children: Sequence[Node], chosen: NodeId | None) -> Node | None:
+    """The reply that a client keeps: the same but for space around it; else the answer, where only its end differs.
+
+    Harnesses strip what they keep, cut it at a text of their own, or put the stop text behind it again.
+    """
+    text = said.strip()
+    same = next((node for node in children if node.reply.strip() == text), None)
+    answer = next((node.reply.strip() for node in children if node.id == chosen), "")
+    if same is None and text and answer and (text.startswith(answer) or answer.startswith(text)):
+        return next(node for node in children if node.id == chosen)
+    return same

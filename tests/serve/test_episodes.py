@@ -133,6 +133,26 @@ def test_the_policy_reads_what_the_client_sent_and_the_run_file_gives_it_back(se
     assert episode.tree[parent].observation == "tool: 1\nGo on.\nBe brief."
 
 
+def test_a_reply_that_the_client_keeps_with_another_end_is_the_same_node(served: Served) -> None:
+    first = served.ask(*OPENING, stop=(".",))
+    asked = (*OPENING, said(f"{text(first)}.\n</code>"), user("Another."))
+    second = served.ask(*asked)
+    assert second.chosen[0].node.startswith(f"{first.chosen[0].node}.")
+    assert served.policy.calls[-1][0].conversation == asked
+    third = served.ask(*asked, said(text(second)[:-4]), Message("system", "Last."))
+    assert third.chosen[0].node.startswith(f"{second.chosen[0].node}.")
+    assert of_type(served.events, ev.Overridden) == []
+    episode = served.end().episodes["0"]
+    kept = episode.tree[second.chosen[0].node.rpartition(".")[0]]
+    assert (kept.observation, policy_conversation(episode.start, episode.tree, kept.id)) == ("Another.", asked)
+
+
+def test_an_empty_reply_is_not_the_beginning_of_all_others(served: Served) -> None:
+    served.ask(*OPENING)
+    served.ask(*OPENING, said(""), user("Another."))
+    assert [event.what for event in of_type(served.events, ev.Overridden)] == ["proposal"]
+
+
 def test_another_instruction_for_the_reward_model_takes_the_place_of_the_systems(served: Served) -> None:
     served.ask(*OPENING, reward_instruction="Judge colours.")
     assert served.policy.calls[-1][0].conversation == OPENING
