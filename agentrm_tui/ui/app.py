@@ -26,6 +26,7 @@ from agentrm_tui.runs.recording import Recording
 from agentrm_tui.runs.store import runs_folder
 from agentrm_tui.settings import launcher_memory
 from agentrm_tui.ui import catalog
+from agentrm_tui.ui.choices import load_choices, save_theme
 from agentrm_tui.ui.drawn_text import SafeText
 from agentrm_tui.ui.screens.launcher import Launcher
 from agentrm_tui.ui.session import EngineWanted, Left, Link, Session, Surroundings, Unreadable, end_engine
@@ -70,6 +71,7 @@ class AgentRMApp(App[int]):
     """Seconds; notices lie over the last lines."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True),
     ]
 
     def __init__(
@@ -93,12 +95,21 @@ class AgentRMApp(App[int]):
         self.failure: AgentRMError | None = None
         self._links: dict[Link, Session | None] = {}
         few_colours = in_terminal and self.console.color_system in ("standard", "windows", None)
-        self._choose_theme(PLAIN_THEME if few_colours else DEFAULT_THEME)
+        remembered = load_choices(surroundings.memory).theme
+        known = remembered in self.available_themes
+        self._choose_theme(PLAIN_THEME if few_colours else remembered if known else DEFAULT_THEME)
+        self._chosen_theme = self.theme
 
     def _choose_theme(self, theme: str) -> None:
         """Set the first theme before any style is read: a change later on reads and applies all of them twice."""
         self.set_reactive(App.theme, theme)
         self.stylesheet.set_variables(self.get_css_variables())
+
+    def watch_theme(self, theme: str) -> None:
+        """Remember the theme that a person chose."""
+        if self.is_running and theme != self._chosen_theme:
+            self._chosen_theme = theme
+            save_theme(self.surroundings.memory, theme)
 
     def get_default_screen(self) -> Screen[Any]:
         """The launcher is the first screen where nothing was asked for: no empty one is styled and painted before."""

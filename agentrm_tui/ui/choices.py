@@ -27,6 +27,7 @@ class Choices(msgspec.Struct, frozen=True):
     Attributes:
         seed: Seed of the first task; the next tasks take the next seeds.
         search: What was typed for the settings of each algorithm, by name.
+        theme: The colours that were chosen last; empty for the program's own.
     """
 
     environment: str = ""
@@ -56,7 +57,16 @@ def load_choices(memory: Path) -> Choices:
 
 
 def save_choices(memory: Path, choices: Choices) -> None:
-    """Remember a choice; a folder that cannot be written is no reason to stop."""
+    """Remember a choice beside the theme; a folder that cannot be written is no reason to stop."""
+    _write(memory, msgspec.structs.replace(choices, theme=load_choices(memory).theme))
+
+
+def save_theme(memory: Path, theme: str) -> None:
+    """Remember a theme beside the last choice."""
+    _write(memory, msgspec.structs.replace(load_choices(memory), theme=theme))
+
+
+def _write(memory: Path, choices: Choices) -> None:
     with suppress(OSError):
         memory.parent.mkdir(parents=True, exist_ok=True)
         memory.write_bytes(msgspec.json.format(msgspec.json.encode(choices), indent=2))

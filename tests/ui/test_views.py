@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from fake_run import FakeRun, finished_run, running_run, surroundings
 
 from agentrm_tui.runs import events as ev
@@ -11,10 +12,10 @@ from agentrm_tui.runs.state import EpisodeState, RunState, apply
 from agentrm_tui.ui.app import AgentRMApp
 from agentrm_tui.ui.screens.episode import EpisodeScreen
 from agentrm_tui.ui.tree_rows import OPEN_NODES
-from agentrm_tui.ui.views import ValueRange, view_episode
+from agentrm_tui.ui.views import StepValue, ValueRange, view_episode
 from agentrm_tui.ui.widgets.map_pane import SearchMapPane
 from agentrm_tui.ui.widgets.search_tree import SearchTree
-from agentrm_tui.ui.widgets.value_plot import plot
+from agentrm_tui.ui.widgets.value_plot import ValuePlot, plot
 
 
 def episode_of(events: list[ev.AnyEvent]) -> EpisodeState:
@@ -52,6 +53,13 @@ def test_without_a_reward_model_the_acted_node_is_followed() -> None:
     assert view_episode(episode_of(run.events), None).path == ("0",)
     run.act(["0.0"], 1)
     assert view_episode(episode_of(run.events), None).path == ("0", "0.0")
+
+
+@pytest.mark.parametrize(("other", "said"), [(0.604, "no regret"), (0.606, "regret 0.01"), (None, "no regret")])
+def test_a_regret_too_small_to_be_written_is_none(other: float | None, said: str) -> None:
+    pane = ValuePlot()
+    pane.values = (StepValue(1, 0.6, other), StepValue(2, 0.5, 0.5))
+    assert said in "".join(text for text, _ in pane.draw(60, 12)[-1])
 
 
 def test_under_visits_the_best_path_is_where_they_went() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -269,7 +270,9 @@ class Launcher(Screen[None]):
         self._start(paused=False)
 
     def action_quit(self) -> None:
-        """Leave the program."""
+        """Leave the program; what was filled in is there again at the next start, unless it is no choice."""
+        with suppress(AgentRMError):
+            save_choices(self._outside.memory, self._read())
         self.app.exit(0)
 
     def on_descendant_focus(self) -> None:

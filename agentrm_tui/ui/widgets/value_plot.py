@@ -10,6 +10,8 @@ from agentrm_tui.ui.views import EpisodeView, StepValue, ValueRange
 from agentrm_tui.ui.widgets.pane import Line, Pane, quiet
 
 _QUIET = "$foreground 62%"
+_LEAST = 0.005
+"""Regret from which on it is not written as 0.00."""
 _OWN, _OTHER, _BOTH = "●", "○", "◉"
 
 
@@ -127,7 +129,7 @@ def _steps(values: tuple[StepValue, ...], width: int, margin: int) -> Line:
 def _legend(values: tuple[StepValue, ...], width: int) -> Line:
     worst = max(values, key=lambda step: step.regret)
     other, regret = " best other  ", "no regret"
-    if worst.regret > 0:
+    if worst.regret >= _LEAST:
         regret = f"largest regret {number(worst.regret)} at step {worst.step}"
         if len(regret) + 22 > width:
             other, regret = " other  ", f"regret {number(worst.regret)} @{worst.step}"
