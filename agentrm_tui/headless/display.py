@@ -111,7 +111,7 @@ class ProgressDisplay:
                 self._bar.start()
             case ev.Noticed():
                 self._write(*run_lines(event))
-            case ev.ModelLoading() if event.notice:
+            case ev.ModelLoading() if event.notice or _head(event):
                 for line in run_lines(event):
                     self._write(line)
             case ev.RunFinished():
@@ -152,6 +152,11 @@ def _lines(event: ev.AnyEvent, state: RunState) -> list[str]:
     return run_lines(event) if episode is None else episode_lines(event, episode)
 
 
+def _head(event: ev.ModelLoading) -> str:
+    """Which number is the reward, where a model has more than one."""
+    return f"reward: {event.head}" if event.head not in ("", "the only output") else ""
+
+
 def run_lines(event: ev.AnyEvent) -> list[str]:
     """What an event of the run itself says."""
     match event:
@@ -163,8 +168,8 @@ def run_lines(event: ev.AnyEvent) -> list[str]:
             place = f"{one_line(plan.environment, _NAME)} ({one_line(event.origin, _NAME)})"
             return [f"{place}: {count}, {models}, {plan.search.words}, seed {plan.seed}"]
         case ev.ModelLoading():
-            notice = f"; {one_line(event.notice)}" if event.notice else ""
-            return [f"loaded {event.what} {one_line(event.name, _NAME)} in {event.milliseconds / 1000:.1f} s{notice}"]
+            said = "".join(f"; {one_line(words)}" for words in (_head(event), event.notice) if words)
+            return [f"loaded {event.what} {one_line(event.name, _NAME)} in {event.milliseconds / 1000:.1f} s{said}"]
         case ev.Noticed():
             return [f"{'warning' if event.loud else 'note'}: {one_line(event.notice)}"]
         case ev.Fault():

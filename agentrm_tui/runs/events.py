@@ -59,12 +59,17 @@ class RunStarted(Event, frozen=True, kw_only=True, omit_defaults=False, tag="run
 
 
 class ModelLoading(Event, frozen=True, kw_only=True, omit_defaults=True, tag="model_loading"):
-    """A model is being loaded, or has been (`milliseconds` > 0)."""
+    """A model is being loaded, or has been (`milliseconds` > 0).
+
+    Attributes:
+        head: Which number of a reward model's outputs is the reward, in words; empty where there are no outputs.
+    """
 
     what: Literal["policy", "reward", "environment"]
     name: str
     milliseconds: float = 0.0
     notice: str = ""
+    head: str = ""
 
 
 class EpisodeStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="episode_started"):

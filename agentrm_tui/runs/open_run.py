@@ -238,7 +238,7 @@ def _load(
         policy = loading.load_model("policy", plan.policy, lambda: source.policy(plan.policy, plan.load))
         reward = None
         if plan.reward:
-            reward = loading.load_model("reward", plan.reward, lambda: source.reward(plan.reward, plan.load))
+            reward = loading.load_reward(plan.reward, lambda: source.reward(plan.reward, plan.load))
     except BaseException:
         environment.close()
         raise
@@ -292,6 +292,12 @@ class _Loading:
             notice = ". ".join(filter(None, (said.notice.rstrip("."), foreign)))
             self.events[-1] = msgspec.structs.replace(said, notice=notice)
         return model
+
+    def load_reward(self, name: str, load: Callable[[], RewardModel]) -> RewardModel:
+        """Load a reward model, and note which number of its outputs is the reward."""
+        reward = self.load_model("reward", name, load)
+        self.events[-1] = msgspec.structs.replace(self.events[-1], head=reward.traits.head)
+        return reward
 
 
 def _take_away(folders: list[Path]) -> None:

@@ -14,8 +14,10 @@ def event_words(event: ev.AnyEvent, episode: EpisodeState | None) -> str:
     match event:
         case ev.RunStarted(plan=plan):
             return f"a run of {one_line(plan.environment, 60)} starts"
-        case ev.ModelLoading(what=what, name=name, milliseconds=milliseconds, notice=notice):
+        case ev.ModelLoading(what=what, name=name, milliseconds=milliseconds, notice=notice, head=head):
             words = f"{what} {one_line(name, 60)} loaded in {duration(milliseconds / 1000)}"
+            if head:
+                words += f", reward: {one_line(head)}"
             return f"{words}; {one_line(notice)}" if notice else words
         case ev.EpisodeStarted(task=task, parent=parent):
             return f"{one_line(task, 60)} " + ("is forked" if parent else "starts")

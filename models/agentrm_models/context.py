@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from agentrm_models.chat import ChatEncoder
 from agentrm_models.messages import Conversation
 from agentrm_models.trie.states import Span
+
+
+class Encodes(Protocol):
+    """Gives the ids of conversations."""
+
+    def ids(self, conversation: Conversation, add_generation_prompt: bool = False) -> list[int]:
+        """The ids that a model reads."""
+        ...
 
 
 class FittedContext(NamedTuple):
@@ -22,7 +30,7 @@ class FittedContext(NamedTuple):
 
 
 def fit_context(
-    encoder: ChatEncoder, conversation: Conversation, window: int, reserve: int, add_generation_prompt: bool
+    encoder: Encodes, conversation: Conversation, window: int, reserve: int, add_generation_prompt: bool
 ) -> FittedContext:
     """Encode a conversation so that it fits `window` tokens with `reserve` to spare (window 0: no limit).
 
@@ -51,7 +59,7 @@ def reply_span(encoder: ChatEncoder, conversation: Conversation, length: int) ->
 
 
 def _shrink(
-    encoder: ChatEncoder, grown: Conversation, goal: int, dropped: int, window: int, reserve: int, prompt: bool
+    encoder: Encodes, grown: Conversation, goal: int, dropped: int, window: int, reserve: int, prompt: bool
 ) -> tuple[list[int], int]:
     """Drop further pairs from a conversation grown to here if it overflows; gives its ids and the number dropped."""
     asks = prompt and grown[-1].role == "user"

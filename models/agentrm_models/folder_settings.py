@@ -9,6 +9,7 @@ import msgspec
 
 from agentrm_models.errors import DataError
 from agentrm_models.messages import PromptStyle
+from agentrm_models.rewards.heads.choice import HeadChoice
 
 SETTINGS_FILE = "agentrm.json"
 
@@ -41,6 +42,7 @@ class FolderSettings(msgspec.Struct, frozen=True, omit_defaults=True):
         beta: β with which an implicit reward model was trained.
         aggregate: What becomes of the steps of an implicit reward model.
         stop_at: The reward from which on a trajectory is good enough, where adaptive Best-of-N stops; chosen on dev.
+        head: Which number of which output of a reward model is the reward.
     """
 
     prompt: PromptStyle | None = None
@@ -52,6 +54,7 @@ class FolderSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     beta: float | None = None
     aggregate: Aggregate | None = None
     stop_at: float | None = None
+    head: HeadChoice | None = None
 
     @property
     def language(self) -> str:

@@ -48,13 +48,13 @@ def test_more_than_one_output_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="3 outputs"):
         ExplicitReward(tiny_reward_model(labels=3), TOKENIZER)
     folder = save_model(tiny_reward_model(labels=3), TOKENIZER, tmp_path / "reward")
-    with pytest.raises(DataError, match="3 outputs"):
+    with pytest.raises(UsageError, match=r"3 outputs\. Write FOLDER#output=NAME, one of: LABEL_0"):
         ExplicitReward.load(folder)
 
 
 def test_a_policy_folder_is_refused(tmp_path: Path) -> None:
     folder = save_model(tiny_policy_model(), TOKENIZER, tmp_path / "policy")
-    with pytest.raises(DataError, match="not a sequence classifier"):
+    with pytest.raises(UsageError, match=r"holds a policy, not a reward model\..*#head=yes-no"):
         ExplicitReward.load(folder)
 
 

@@ -121,7 +121,7 @@ def test_folders_are_checked_when_they_are_named(tmp_path: Path) -> None:
         (str(policy), UsageError, "holds a policy, not a reward model"),
         (f"judge:{reward}", UsageError, "holds a reward model, not a policy"),
         (f"implicit:{policy},{reward}", UsageError, "holds a reward model, not a policy"),
-        (str(many), DataError, "3 outputs"),
+        (str(many), UsageError, "3 outputs"),
         (str(missing), DataError, "language: there is no such model folder"),
         (str(half), DataError, "before: there is no such model folder"),
     ):

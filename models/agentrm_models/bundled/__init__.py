@@ -48,18 +48,37 @@ class _Config(msgspec.Struct):
     architectures: list[str] = []
 
 
+class _AdapterConfig(msgspec.Struct):
+    task_type: str | None = None
+
+
+_REWARD_CLASSES = ("SequenceClassification", "TokenClassification", "SequenceRegression", "RewardModel", "CriticModel")
+
+
 def model_role(folder: Path) -> ModelRole | None:
     """Tell a policy from a reward model; None where there is no model.
 
-    A reward model is what `config.json` calls a classifier, or a language model that is stored with its reference.
+    A reward model is what `config.json` calls a classifier or a reward model, a language model that is stored with its
+    reference or with a reward head, or an adapter that was trained as a classifier.
     """
+    settings = _settings(folder)
+    if not (folder / "config.json").is_file():
+        return _adapter_role(folder / "adapter_config.json")
     try:
         config = msgspec.json.decode((folder / "config.json").read_bytes(), type=_Config)
     except (OSError, msgspec.DecodeError, RecursionError):
         return None
-    if any(name.endswith(("ForSequenceClassification", "ForTokenClassification")) for name in config.architectures):
+    if any(part in name for name in config.architectures for part in _REWARD_CLASSES):
         return "reward"
-    return "reward" if _settings(folder).reference else "policy"
+    return "reward" if settings.reference or settings.head else "policy"
+
+
+def _adapter_role(file: Path) -> ModelRole | None:
+    try:
+        config = msgspec.json.decode(file.read_bytes(), type=_AdapterConfig)
+    except (OSError, msgspec.DecodeError, RecursionError):
+        return None
+    return "reward" if config.task_type in ("SEQ_CLS", "TOKEN_CLS") or _settings(file.parent).head else "policy"
 
 
 def trained_on(folder: Path) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentrm_models.adapters import AS_NAMED, AdapterChoice
 from agentrm_models.bundled import bundled_models
 from agentrm_models.kinds import ModelSpec, SpecText
 from agentrm_models.load_options import DEFAULT_OPTIONS, LoadOptions
@@ -49,11 +50,13 @@ class TransformersSpec(ModelSpec[Policy]):
 
     def load(self, options: LoadOptions) -> LanguageModelPolicy:
         """Load it: float32 on a CPU, bfloat16 on a GPU."""
-        return load_transformers_policy(self.source.fetch(options), options, name=self.spec)
+        return load_transformers_policy(
+            self.source.fetch(options), options, name=self.spec, adapter=self.source.adapter
+        )
 
 
 def load_transformers_policy(
-    folder: Path, options: LoadOptions = DEFAULT_OPTIONS, *, name: str = ""
+    folder: Path, options: LoadOptions = DEFAULT_OPTIONS, *, name: str = "", adapter: AdapterChoice = AS_NAMED
 ) -> LanguageModelPolicy:
     """Load a local model folder: float32 on a CPU, bfloat16 on a GPU.
 
@@ -63,7 +66,7 @@ def load_transformers_policy(
     """
     from agentrm_models.loading import load_folder
 
-    found = load_folder(folder, "policy", options)
+    found = load_folder(folder, "policy", options, adapter=adapter)
     return transformers_policy(
         found.model,
         found.tokenizer,
@@ -72,6 +75,7 @@ def load_transformers_policy(
         digest=found.digest,
         environments=found.settings.environments,
         cache_bytes=options.cache_bytes,
+        notice=found.notice,
     )
 
 
@@ -86,6 +90,7 @@ def transformers_policy(
     cache_bytes: int = 0,
     use_cache: bool = True,
     stop_after_action: bool = True,
+    notice: str = "",
 ) -> LanguageModelPolicy:
     """A causal language model in memory as a policy.
 
@@ -98,6 +103,7 @@ def transformers_policy(
         cache_bytes: Limit of the prefix cache; 0 takes a share of the memory that is free.
         use_cache: False computes everything anew, for comparison.
         stop_after_action: End a reply after a complete `Action:` line, for models that do not end their turns.
+        notice: What a person should know of how it was loaded.
     """
     from agentrm_models.chat import ChatEncoder
     from agentrm_models.loading import digest_of_weights
@@ -107,7 +113,7 @@ def transformers_policy(
 
     parts = architecture_of(model)
     encoder = ChatEncoder(tokenizer, _stop_ids(model))
-    backend, notice = choose_backend(parts, cache_bytes, use_cache)
+    backend, why = choose_backend(parts, cache_bytes, use_cache)
     traits = PolicyTraits(
         name or getattr(model, "name_or_path", "") or type(model).__name__,
         digest or digest_of_weights(model),
@@ -115,7 +121,9 @@ def transformers_policy(
         context_length=parts.context_length,
         environments=environments,
     )
-    return LanguageModelPolicy(backend, encoder, traits, notice=notice, stop_after_action=stop_after_action)
+    return LanguageModelPolicy(
+        backend, encoder, traits, notice=" ".join(filter(None, (notice, why))), stop_after_action=stop_after_action
+    )
 
 
 def _stop_ids(model: Any) -> tuple[int, ...]:

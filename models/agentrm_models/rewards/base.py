@@ -32,6 +32,7 @@ class RewardTraits(NamedTuple):
         context_length: Tokens the model can read; 0 where there is no limit.
         threshold: The reward from which on a trajectory is good enough, chosen on dev; None where nobody has.
         environments: Names of the environments it was trained on; empty where nothing says so.
+        head: Which number of its outputs is the reward, in words; empty where there is no model that has outputs.
     """
 
     name: str
@@ -42,6 +43,7 @@ class RewardTraits(NamedTuple):
     context_length: int = 0
     threshold: float | None = None
     environments: tuple[str, ...] = ()
+    head: str = ""
 
 
 class RewardModel(Protocol):

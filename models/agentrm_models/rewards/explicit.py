@@ -1,4 +1,4 @@
-"""Explicit reward models: a sequence classifier with one output, read at the last token of the reply.
+"""Explicit reward models: one number of a model's outputs, read at or after the last token of the reply.
 
 A reward model may add how likely the reply is: `likelihood` times the relative log-probability of its least likely
 token (see `trie.likelihood`). The reward model itself tells it, as the language model that it began as, or a
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from agentrm_models.adapters import AS_NAMED, AdapterChoice
 from agentrm_models.bundled import bundled_models
 from agentrm_models.errors import DataError
 from agentrm_models.folder_settings import read_settings
@@ -25,6 +26,8 @@ from agentrm_models.load_options import DEFAULT_OPTIONS, LoadOptions
 from agentrm_models.messages import Conversation, PromptStyle
 from agentrm_models.model_folder import ModelFolder
 from agentrm_models.rewards.base import RewardModel, RewardTraits, ScoreGroup
+from agentrm_models.rewards.heads.choice import NO_CHOICE, HeadChoice
+from agentrm_models.rewards.heads.head import ONLY_OUTPUT, RewardHead
 from agentrm_models.rewards.implicit import ImplicitReward
 from agentrm_models.usage import ProgressHook, Usage, ignore_progress
 
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
 class ExplicitSpec(ModelSpec[RewardModel]):
     """A Transformers reward model; a folder that holds a reference model says that it is an implicit one."""
 
-    syntax = ("bundled:NAME", "FOLDER", "hf:ORG/REPO")
+    syntax = ("bundled:NAME", "FOLDER[#head=KIND]", "hf:ORG/REPO")
 
     spec: str
     source: ModelFolder
@@ -66,7 +69,7 @@ class ExplicitSpec(ModelSpec[RewardModel]):
         folder = self.source.fetch(options)
         if reference := read_settings(folder).reference:
             return ImplicitReward.load(folder, folder / reference, options, name=self.spec)
-        return ExplicitReward.load(folder, options, name=self.spec)
+        return ExplicitReward.load(folder, options, name=self.spec, adapter=self.source.adapter, head=self.source.head)
 
 
 class RewardParts(NamedTuple):
@@ -85,14 +88,15 @@ class RewardParts(NamedTuple):
 
 
 class ExplicitReward:
-    """A sequence classifier as a reward model: one number for a history, thought and action.
+    """A model with a reward head: one number for a history, thought and action.
 
-    The number is the head's output at the last id of the encoded conversation, which is the last one that the chat
-    template puts after the reply. The weights must not change during the life of this object.
+    Unless the head says otherwise, the number is the output at the last id of the encoded conversation, which is the
+    last one that the chat template puts after the reply. The weights must not change during the life of this object.
 
     Args:
-        model: A `transformers` sequence classifier with one output, in evaluation mode.
+        model: A `transformers` classifier or language model in evaluation mode.
         tokenizer: Its tokenizer.
+        head: Which number of its outputs is the reward.
         prompt: Which instruction the model is given.
         digest: Identity of the weights; computed where empty.
         cache_bytes: Limit of the prefix cache; 0 takes a share of the memory that is free.
@@ -104,10 +108,11 @@ class ExplicitReward:
         threshold: The reward from which on a trajectory is good enough.
 
     Attributes:
-        notice: Says why the prefix cache is not used; empty where it is.
+        notice: What a person should know of how it was loaded, such as why the prefix cache is not used.
 
     Raises:
-        DataError: The model has more than one output, or a likelihood is wanted and it has no tied embedding.
+        DataError: The model has more than one output and no head says which counts, or a likelihood is wanted and it
+            has no tied embedding.
     """
 
     def __init__(
@@ -125,41 +130,58 @@ class ExplicitReward:
         language: Reader | None = None,
         environments: tuple[str, ...] = (),
         threshold: float | None = None,
+        head: RewardHead = ONLY_OUTPUT,
+        notice: str = "",
     ) -> None:
         from agentrm_models.loading import digest_of_weights
         from agentrm_models.rewards.reader import Reader
 
         label = name or getattr(model, "name_or_path", "") or type(model).__name__
-        if model.config.num_labels != 1:
+        if head is ONLY_OUTPUT and model.config.num_labels != 1:
             raise DataError(f"{label}: the reward model has {model.config.num_labels} outputs, one is needed")
-        self._reader = Reader(model, tokenizer, cache_bytes, use_cache)
+        self._head = head
+        digest = digest or digest_of_weights(model)
+        self._reader = Reader(model, tokenizer, cache_bytes, use_cache, head)
         self._likelihood, self._likelihoods = likelihood, dict(likelihoods or {})
         wanted = any((likelihood, *self._likelihoods.values()))
         self._language = language if wanted else None
-        self.notice = " ".join({reader.notice: None for reader in self._readers() if reader.notice})
+        notices = [notice, *(reader.notice for reader in self._readers())]
+        self.notice = " ".join({each: None for each in notices if each})
+        if wanted and (head.step or any(head.place)):
+            raise DataError(f"{label}: a likelihood needs a reward that is read at the end of the reply")
         if wanted and not (language or self._reader).tells_likelihood:
             raise DataError(f"{label}: a likelihood needs a decoder whose embedding is its language-model head")
         self._traits = RewardTraits(
             label,
-            digest or digest_of_weights(model),
+            digest,
             prompt,
             context_length=self._reader.context_length,
             environments=environments,
             threshold=threshold,
+            head=head.words,
         )
 
     @classmethod
-    def load(cls, path: Path, options: LoadOptions = DEFAULT_OPTIONS, *, name: str = "") -> ExplicitReward:
+    def load(
+        cls,
+        path: Path,
+        options: LoadOptions = DEFAULT_OPTIONS,
+        *,
+        name: str = "",
+        adapter: AdapterChoice = AS_NAMED,
+        head: HeadChoice = NO_CHOICE,
+    ) -> ExplicitReward:
         """Load a local model folder: float32 on a CPU, bfloat16 on a GPU.
 
         Raises:
-            DataError: The folder is missing, incomplete, cut off, of another kind, or has more than one output.
+            UsageError: It cannot be known which of its outputs is the reward, or its own code may not run.
+            DataError: The folder is missing, incomplete, cut off or of another kind.
             MemoryExhaustedError: The weights do not fit.
         """
         from agentrm_models.loading import load_folder
         from agentrm_models.rewards.reader import Reader
 
-        found, cache_bytes = load_folder(path, "reward", options), options.cache_bytes
+        found, cache_bytes = load_folder(path, "reward", options, adapter=adapter, head=head), options.cache_bytes
         settings, digest, language = found.settings, found.digest, None
         likelihoods = {each.instruction: each.weight for each in settings.likelihoods}
         if settings.language:
@@ -179,6 +201,8 @@ class ExplicitReward:
             language=language,
             environments=settings.environments,
             threshold=settings.stop_at,
+            head=found.head or ONLY_OUTPUT,
+            notice=found.notice,
         )
 
     @property
@@ -233,9 +257,9 @@ class ExplicitReward:
         spoken = [row for row, item in enumerate(items) if self._weight(item)]
         if spoken and self._language is None:
             found = self._reader.both(items, progress)
-            values, logs = [value for (value,), _ in found], [found[row][1] for row in spoken]
+            values, logs = [self._head.reward(outputs) for outputs, _ in found], [found[row][1] for row in spoken]
         else:
-            values = [value for (value,) in self._reader.outputs(items, progress)]
+            values = [self._head.reward(outputs) for outputs in self._reader.outputs(items, progress)]
             logs = self._language.logs([items[row] for row in spoken], progress) if self._language and spoken else []
         likelihoods = dict(zip(spoken, map(least_likelihood, logs), strict=True))
         return [RewardParts(value, likelihoods.get(row, 0.0)) for row, value in enumerate(values)]

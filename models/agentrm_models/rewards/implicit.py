@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar, get_args
 
 import msgspec
 
+from agentrm_models.adapters import AS_NAMED
 from agentrm_models.errors import DataError, UsageError
 from agentrm_models.folder_settings import Aggregate
 from agentrm_models.kinds import ModelSpec, SpecText
@@ -82,6 +83,8 @@ class ImplicitSpec(ModelSpec[RewardModel]):
 def _language_model(name: str) -> TransformersSpec:
     part = parse_policy(name)
     if isinstance(part, TransformersSpec):
+        if part.source.adapter != AS_NAMED:
+            raise UsageError(f"{name[:80]!r}: an implicit reward takes models without options")
         return part
     raise UsageError(
         f"{name[:80]!r} does not tell how likely a reply is",

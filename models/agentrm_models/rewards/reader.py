@@ -8,8 +8,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from agentrm_models.chat import encoder_of
 from agentrm_models.context import fit_context, reply_span
+from agentrm_models.errors import DataError
 from agentrm_models.messages import Conversation
 from agentrm_models.rewards.float_heads import in_float32
+from agentrm_models.rewards.heads.head import ONLY_OUTPUT, RewardHead
+from agentrm_models.rewards.heads.places import placed
 from agentrm_models.rewards.whole_text import WholeModelBackend, WholeTextEncoder, reads_both_ways, window_of
 from agentrm_models.trie.backends import ONLY_WHOLE, ClosedBackend, cache_notice, choose_backend, has_own_head
 from agentrm_models.trie.ledger import TokenLedger
@@ -43,6 +46,7 @@ class Reader:
         tokenizer: Its tokenizer.
         cache_bytes: Limit of the prefix cache; 0 takes a share of the memory that is free.
         use_cache: False computes everything anew, for comparison.
+        head: Which outputs count, and where they are read.
 
     Attributes:
         context_length: Tokens the model can read; 0 where there is no limit.
@@ -51,7 +55,9 @@ class Reader:
         usage: Cost of all calls so far.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, cache_bytes: int, use_cache: bool) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, cache_bytes: int, use_cache: bool, head: RewardHead = ONLY_OUTPUT
+    ) -> None:
         in_float32(model)
         parts = architecture_of(model)
         both_ways = reads_both_ways(parts)
@@ -64,11 +70,15 @@ class Reader:
             self.notice = cache_notice(parts, "an encoder reads every text anew" if both_ways else ONLY_WHOLE)
         else:
             self._backend, self.notice = choose_backend(parts, cache_bytes, use_cache)
+        if head.step and both_ways:
+            raise DataError(f"{type(model).__name__} sees what follows a step, so its steps cannot be scored alone")
+        self._placed = placed(self._encoder, head)
+        self._columns = list(head.columns)
         self._ledger = TokenLedger()
         self.usage = Usage()
 
     def outputs(self, conversations: Sequence[Conversation], progress: ProgressHook) -> list[list[float]]:
-        """The model's outputs at the last id of each conversation.
+        """The outputs that count, in their order, where the head is read in each conversation.
 
         Raises:
             MemoryExhaustedError: No memory left even for one sequence.
@@ -91,8 +101,8 @@ class Reader:
         self._backend = ClosedBackend()
 
     def _outputs(self, batch: Sequence[Encoded]) -> list[list[float]]:
-        outputs = self._backend.outputs([item.ids for item in batch])
-        rows: list[list[float]] = outputs.float().reshape(len(batch), -1).tolist()
+        outputs = self._backend.outputs([item.ids for item in batch]).reshape(len(batch), -1)
+        rows: list[list[float]] = outputs[:, self._columns].float().tolist()
         return rows
 
     def _logs(self, batch: Sequence[Encoded]) -> list[TokenLogs]:
@@ -136,7 +146,7 @@ class Reader:
         return found
 
     def _encode(self, conversation: Conversation) -> Encoded:
-        fitted = fit_context(self._encoder, conversation, self.context_length, 0, False)
+        fitted = fit_context(self._placed, conversation, self.context_length, 0, False)
         return Encoded(conversation, fitted.ids, fitted.dropped)
 
 
