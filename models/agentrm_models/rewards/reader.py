@@ -60,6 +60,8 @@ class Reader:
     ) -> None:
         in_float32(model)
         parts = architecture_of(model)
+        if head.step and model.get_output_embeddings() is None:  # its outputs are a token's labels, and no next token
+            parts = parts._replace(vocabulary=None)
         both_ways = reads_both_ways(parts)
         self.context_length = window_of(parts) if both_ways else parts.context_length
         self.tells_likelihood = parts.vocabulary is not None and parts.head is not None and not both_ways
