@@ -9,6 +9,7 @@ import msgspec
 
 from agentrm_models.terminal_text import json_line, one_line
 from agentrm_tui.runs import events as ev
+from agentrm_tui.runs.limits import cut_notices, cut_summary, missing_words, reasoning_words
 from agentrm_tui.runs.state import EpisodeState, RunState, apply
 from agentrm_tui.search.tree import Node, NodeId
 from agentrm_tui.standard_streams import drawing_stream
@@ -148,8 +149,12 @@ def make_display(name: DisplayName, write: Write, terminal: bool) -> Display:
 def _lines(event: ev.AnyEvent, state: RunState) -> list[str]:
     episode = state.episodes.get(event.episode)
     if isinstance(event, ev.RunFinished):
-        return [*run_lines(event), *(line for notice in state.noticed if notice.loud for line in run_lines(notice))]
-    return run_lines(event) if episode is None else episode_lines(event, episode)
+        loud = (line for notice in state.noticed if notice.loud for line in run_lines(notice))
+        return [*run_lines(event), *loud, *(cut_summary(event.ledger, state.run.plan) if state.run else ())]
+    if episode is None:
+        return run_lines(event)
+    cuts = cut_notices(event, state.run.plan) if isinstance(event, ev.Proposed) and state.run else []
+    return [*episode_lines(event, episode), *(f"[{one_line(event.episode, _NAME)}] {cut}" for cut in cuts)]
 
 
 def _head(event: ev.ModelLoading) -> str:
@@ -216,7 +221,7 @@ def episode_lines(event: ev.AnyEvent, episode: EpisodeState) -> list[str]:
             shown += [one_line(event.observation, _WIDTH)] if event.observation else []
             return [f"{lead}{line}" for line in shown]
         case ev.Proposed():
-            found = [f"{_action(node(new.node))}{f' ×{new.samples}' if new.samples > 1 else ''}" for new in event.nodes]
+            found = [_proposed(node(new.node), new.samples) for new in event.nodes]
             return [f"{lead}propose {names(found) or 'nothing'}"]
         case ev.Scored():
             pairs = zip(event.groups, event.values, strict=True)
@@ -260,6 +265,15 @@ def _after(acted: ev.ActedNode) -> str:
     score = "" if acted.outcome is None else f"{100 * acted.outcome:.0f}"
     facts = ", ".join(filter(None, (score, "done" if acted.done else "")))
     return f" [{facts}]" if facts else ""
+
+
+def _proposed(node: Node, samples: int) -> str:
+    """A reply: its action, or how it begins where it has none, and how much was reasoned before it."""
+    reply = "" if node.action else one_line(node.reply, _WIDTH)
+    what = f"({missing_words(node.cut, bool(node.reasoning))}{f': {reply!r}' if reply else ''})"
+    reasoned = reasoning_words(node)
+    times = f" ×{samples}" if samples > 1 else ""
+    return f"{_action(node) if node.action else what}{times}{f' ({reasoned})' if reasoned else ''}"
 
 
 def _action(node: Node) -> str:

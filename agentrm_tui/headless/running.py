@@ -13,10 +13,11 @@ from typing import TextIO
 
 from agentrm_models.errors import DataError, InterruptedRun
 from agentrm_models.usage import Progress
-from agentrm_tui.headless.display import Display, DisplayName, make_display
+from agentrm_tui.headless.display import Display, DisplayName, JsonDisplay, NoDisplay, make_display
 from agentrm_tui.headless.waits import Waits
 from agentrm_tui.runs.control import Directive, Pending, RunFreely, nobody_there
 from agentrm_tui.runs.events import AnyEvent, Fault, ModelLoading, Noticed
+from agentrm_tui.runs.limits import cut_summary
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.state import MisfitError, RunState
 from agentrm_tui.runs.store import RunReader
@@ -138,7 +139,11 @@ def run_here(plan: RunPlan, path: Path, display: DisplayName, resume: bool = Fal
                 if opened.resumed is not None:
                     show_run(shown, path)
                 with _signals(control):
-                    return opened.drive(control, watch)
+                    state = opened.drive(control, watch)
+                if isinstance(shown, JsonDisplay | NoDisplay):
+                    for line in cut_summary(state.ledger, plan):
+                        tell(f"note: {line}")
+                return state
             finally:
                 shown.close()
 

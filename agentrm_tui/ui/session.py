@@ -104,6 +104,7 @@ class Facts(NamedTuple):
         selected: A node is selected by the person; `pruned` if it was cut.
         several: There is more than one episode.
         grown: There is an episode, and so at least a root node.
+        reasoned: The policy reasoned before one of its replies.
     """
 
     live: bool = False
@@ -119,6 +120,7 @@ class Facts(NamedTuple):
     pruned: bool = False
     several: bool = False
     grown: bool = False
+    reasoned: bool = False
 
 
 def waits_at_end(status: Status | None) -> bool:
@@ -222,6 +224,7 @@ class Session:
             pruned=node is not None and bool(node.pruned),
             several=len(state.episodes) > 1,
             grown=shown is not None,
+            reasoned=shown is not None and any(each.reasoning for each in shown.tree),
         )
 
     def _at_its_end(self) -> bool:

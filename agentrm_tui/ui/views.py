@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from agentrm_models.terminal_text import one_line
 from agentrm_tui.runs import events as ev
+from agentrm_tui.runs.limits import missing_words, reasoning_words
 from agentrm_tui.runs.state import EpisodeState
 from agentrm_tui.search.tree import Node, NodeId, Tree
 
@@ -61,7 +62,12 @@ class CandidateView(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """One node of the transcript."""
+    """One node of the transcript.
+
+    Attributes:
+        reasoned: How much was reasoned before the reply, in words; empty where nothing was.
+        missing: What to say in the place of an action.
+    """
 
     node: NodeId
     step: int
@@ -75,6 +81,9 @@ class Turn(NamedTuple):
     done: bool
     valid: bool
     why: str
+    reasoning: str
+    reasoned: str
+    missing: str
 
 
 class StepValue(NamedTuple):
@@ -249,7 +258,7 @@ def _candidate(node: Node, beams: dict[NodeId, int], chosen: Collection[NodeId])
         beam=beams[node.parent or ""],
         mark=mark_of(node, chosen),
         human=node.source == "human",
-        action=node.action or node.reply,
+        action=node.action or node.reply or f"({missing_words(node.cut, bool(node.reasoning))})",
         thought=node.thought,
         log_probability=node.log_probability,
         reward=node.reward_value,
@@ -277,6 +286,9 @@ def _turn(node: Node, chosen: Collection[NodeId]) -> Turn:
         done=node.done,
         valid=node.valid,
         why=node.pruned,
+        reasoning=node.reasoning,
+        reasoned=reasoning_words(node),
+        missing=missing_words(node.cut, bool(node.reasoning)),
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from fake_world import FakeEnvironment, FakePolicy, FakeReward, fake_plan
 
 from agentrm_models.policies.base import Candidate, ProposeRequest
+from agentrm_tui.headless.display import PlainDisplay
 from agentrm_tui.runs.batch import run_plan
 from agentrm_tui.runs.store import RunWriter, load_state
 from agentrm_tui.runs.texts import REASONING_LIMIT, kept_reasoning
@@ -60,3 +61,50 @@ def test_long_reasoning_is_kept_at_both_ends() -> None:
     assert kept.startswith("aaa") and kept.endswith("bbb") and f"{REASONING_LIMIT:,} characters left out" in kept
     assert kept_reasoning(text[:REASONING_LIMIT]) == text[:REASONING_LIMIT]
     assert kept_reasoning("half \udcff") == "half ?"
+
+
+def test_plain_output_says_what_was_cut_off_by_which_limit_and_what_would_do() -> None:
+    lines: list[str] = []
+    shown = PlainDisplay(lines.append)
+    plan = fake_plan("beam", beam=(1, 4), max_steps=1, reasoning_tokens=30, max_tokens=20)
+    run_plan(plan, policy=Reasoner(), reward=FakeReward(), emit=shown.show, environments=lambda _: FakeEnvironment())
+    text = "\n".join(lines)
+    assert "propose 'a' (reasoned 6 tokens), (no action, cut off in its reply: 'Thought: it') ×3" in text
+    assert "2 of 4 replies were cut off inside their reasoning by --reasoning-tokens 30 and --max-tokens 20" in text
+    assert "1 of 4 replies were cut off before they were complete by --max-tokens 20" in text
+    assert lines[-2].endswith("Give a larger --reasoning-tokens, or a larger --max-tokens.")
+    assert lines[-1].startswith("1 reply was cut off") and lines[-1].endswith("Give a larger --max-tokens.")
+
+
+def test_a_run_without_cut_replies_says_nothing_of_them() -> None:
+    lines: list[str] = []
+    shown = PlainDisplay(lines.append)
+    run_plan(
+        fake_plan("greedy"),
+        policy=FakePolicy(),
+        reward=FakeReward(),
+        emit=shown.show,
+        environments=lambda _: FakeEnvironment(),
+    )
+    assert lines and not any("cut off" in line or "reasoned" in line for line in lines)
+
+
+def test_the_transcript_folds_reasoning() -> None:
+    from agentrm_tui.ui.views import view_episode
+    from agentrm_tui.ui.widgets.transcript import Transcript
+
+    state = run_plan(
+        fake_plan("beam", beam=(1, 1), max_steps=1),
+        policy=Reasoner(),
+        reward=FakeReward(),
+        emit=lambda event: None,
+        environments=lambda _: FakeEnvironment(),
+    )
+    pane = Transcript()
+    pane.view = view_episode(state.episodes["0"], None)
+    folded = ["".join(text for text, _ in line) for line in pane.draw(80, 40)]
+    assert any(line.startswith("▸ reasoned 6 tokens") for line in folded)
+    assert not any("explode" in line for line in folded)
+    pane.fold()
+    unfolded = ["".join(text for text, _ in line) for line in pane.draw(80, 40)]
+    assert any("Action: explode" in line for line in unfolded) and not any("\x1b" in line for line in unfolded)

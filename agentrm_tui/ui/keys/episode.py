@@ -97,6 +97,15 @@ _ACTIONS: tuple[Action, ...] = (
         False,
         "View",
     ),
+    Action(
+        "fold_reasoning",
+        "t",
+        "Reasoning",
+        "Show what the policy reasoned before its replies in the transcript, or fold it again.",
+        lambda f: f.reasoned,
+        False,
+        "View",
+    ),
     Action("copy", "c", "Copy", "Copy the text of the selected node.", lambda f: f.grown, False, "View"),
     Action("help", "question_mark", "Help", "Explain the focused pane and list the keys.", always, True, "View"),
     Action("quit", "q", "Quit", "Leave this screen; asks first while the run goes on.", always, True, "View"),
@@ -148,6 +157,7 @@ _PANES: dict[str, PaneHelp] = {
     "transcript": PaneHelp(
         "Transcript",
         "Thought, action and observation along the path to the selected node, or along the best path. ↑ ↓ scroll.",
+        (("▸ ▾", "what the policy reasoned before its reply, folded and unfolded: t, or a click"),),
     ),
     "picture": PaneHelp(
         "Goal and picture",

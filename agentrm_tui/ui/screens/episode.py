@@ -17,6 +17,7 @@ from agentrm_tui.ui.screens.help import HelpScreen
 from agentrm_tui.ui.screens.move import MoveScreen
 from agentrm_tui.ui.session import EngineWanted, Left
 from agentrm_tui.ui.widgets.bars import PANES
+from agentrm_tui.ui.widgets.transcript import Transcript
 
 
 class _WayBack(NamedTuple):
@@ -185,6 +186,10 @@ class EpisodeScreen(EpisodePanes):
         """Follow the best path again."""
         self.select(None)
 
+    def action_fold_reasoning(self) -> None:
+        """Show reasoning in full in the transcript, or fold it again."""
+        self.query_one(Transcript).fold()
+
     def action_copy(self) -> None:
         """Copy the whole text of the node whose path is shown, or the marked text if there is some."""
         marked = self.get_selected_text()
@@ -265,5 +270,7 @@ class EpisodeScreen(EpisodePanes):
 
 def _whole_text(node: Node, goal: str) -> str:
     """All text of a node as it was given, without any cut."""
-    reply = node.reply or f"Goal: {goal}"
+    reply = node.reply or (f"Goal: {goal}" if node.parent is None else "")
+    if node.reasoning:
+        reply = f"Reasoning: {node.reasoning}\n{reply}"
     return f"{reply}\nObservation: {node.observation}" if node.observation is not None else reply

@@ -125,6 +125,9 @@ def _ledger_line(ledger: Ledger, elapsed: float, width: int) -> Content:
         facts.append(f"{_counted(ledger.duplicates, 'equal sample')} merged")
     if ledger.dropped_observations:
         facts.insert(3, f"{count(ledger.dropped_observations)} observations dropped")
+    if cut := ledger.cut_reasoning + ledger.cut_replies:
+        inside = " in their reasoning" if ledger.cut_reasoning else ""
+        facts.insert(1, f"{count(cut)} replies cut off{inside}")
     line = facts[0]
     for fact in filter(None, facts[1:]):
         if len(line) + 3 + len(fact) <= width:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from rich.cells import cell_len
+from textual.events import Click
 
 from agentrm_models.terminal_text import clean
 from agentrm_tui.terminal_text import clip, number, wrap
@@ -18,7 +19,11 @@ class Transcript(Pane):
 
     TITLE: ClassVar[str] = "Transcript"
     view: EpisodeView | None = None
+    unfolded = False
+    """Whether reasoning is shown in full; else one line says how much there is."""
     _at_end = True
+    _folds: frozenset[int] = frozenset()
+    """Lines that a click folds or unfolds."""
 
     def show(self, view: EpisodeView | None, selected: bool) -> None:
         """Show the path of a view; the title tells whether a person selected it."""
@@ -37,15 +42,32 @@ class Transcript(Pane):
         if self._at_end:
             self.scroll_end(animate=False, immediate=True)
 
+    def fold(self) -> None:
+        """Show reasoning in full, or fold it again; stay where the person reads."""
+        self.unfolded = not self.unfolded
+        self._at_end = False
+        self.redraw()
+
+    def on_click(self, event: Click) -> None:
+        """Fold or unfold reasoning where its line is clicked."""
+        offset = event.get_content_offset(self)
+        if offset is not None and offset.y + self.scroll_offset.y in self._folds:
+            self.fold()
+
     def draw(self, width: int, height: int) -> list[Line]:
         """Goal, first observation, then a block for each step."""
         if self.view is None:
             return quiet("\n".join(wrap("What the agent thinks, does and sees appears here.", width)))
         lines: list[Line] = []
+        folds: set[int] = set()
         for turn in self.view.transcript:
             if lines:
                 lines.append([])
-            lines.extend(_first(turn, self.view, width - 1) if turn.step == 0 else _block(turn, width - 1))
+            if turn.step and turn.reasoned:
+                folds.add(len(lines) + 1)
+            block = _block(turn, width - 1, self.unfolded) if turn.step else _first(turn, self.view, width - 1)
+            lines.extend(block)
+        self._folds = frozenset(folds)
         return lines
 
 
@@ -54,7 +76,7 @@ def _first(turn: Turn, view: EpisodeView, width: int) -> list[Line]:
     return [*goal, *_paragraph("Sees", clean(turn.observation or ""), width, "")]
 
 
-def _block(turn: Turn, width: int) -> list[Line]:
+def _block(turn: Turn, width: int, unfolded: bool) -> list[Line]:
     glyph = HUMAN if turn.human else GLYPHS[turn.mark]
     facts = f"step {turn.step}"
     if turn.reward is not None:
@@ -66,9 +88,10 @@ def _block(turn: Turn, width: int) -> list[Line]:
     lines: list[Line] = [
         [(f"{glyph} ", MARK_STYLES[turn.mark]), (facts, "$foreground 62%"), (f" {rule}", "$foreground 20%")]
     ]
+    lines += _reasoning(turn, width, unfolded)
     if turn.thought:
         lines += _paragraph("Thinks", clean(turn.thought), width, "italic $foreground 62%")
-    lines += _paragraph("Does", clean(turn.action) or "(no action in the reply)", width, "bold")
+    lines += _paragraph("Does", clean(turn.action) or f"({turn.missing})", width, "bold")
     if turn.observation is not None:
         style = "" if turn.valid else "$warning"
         seen = clean(turn.observation)
@@ -76,6 +99,17 @@ def _block(turn: Turn, width: int) -> list[Line]:
     if turn.done:
         lines.append([(" " * 8 + "the episode ends here", "$foreground 62%")])
     return lines
+
+
+def _reasoning(turn: Turn, width: int, unfolded: bool) -> list[Line]:
+    """One line that a click unfolds, and the reasoning below it."""
+    if not turn.reasoned:
+        return []
+    sign, hint = ("▾", "t or a click folds it") if unfolded else ("▸", "t or a click unfolds it")
+    title: Line = [(f"{sign} {clip(turn.reasoned, width - 2)}", "$foreground 62%")]
+    if width > cell_len(turn.reasoned) + len(hint) + 5:
+        title.append((f" · {hint}", "$foreground 40%"))
+    return [title, *(_paragraph("", clean(turn.reasoning), width, "italic $foreground 62%") if unfolded else [])]
 
 
 def _paragraph(name: str, text: str, width: int, style: str) -> list[Line]:
