@@ -256,6 +256,7 @@ class EpisodeRunner:
             exclude=request.exclude[place] if request.exclude else (),
             valid_actions=self._valid_actions(node_id) if traits.wants_valid_actions else (),
             expert_action=expert,
+            episode=self.episode.start.task,
         )
 
     def _noise_task(self) -> str:

@@ -75,6 +75,14 @@ class Clock(NamedTuple):
     chance: Callable[[], float] = random.random
 
 
+def pause(seconds: float, words: str, on_wait: WaitHook, clock: Clock) -> None:
+    """Wait so long, and say what for every half second."""
+    while seconds > 0:
+        on_wait(f"{words}, {math.ceil(seconds)} s")
+        clock.sleep(min(0.5, seconds))
+        seconds -= 0.5
+
+
 class Manners(NamedTuple):
     """How a server is treated.
 
@@ -95,7 +103,11 @@ class Manners(NamedTuple):
 
 
 class _Request(NamedTuple):
-    """What is asked, how long its answer may take, and over how many seconds it is asked again."""
+    """What is asked, how long its answer may take, and over how many seconds it is asked again.
+
+    Attributes:
+        stay: Ask again while the server is down; otherwise only its rate limit is waited for.
+    """
 
     method: str
     path: str
@@ -104,6 +116,7 @@ class _Request(NamedTuple):
     repeatable: bool
     content: bytes | None = None
     query: Mapping[str, object] | None = None
+    stay: bool = True
 
 
 class HttpClient:
@@ -114,6 +127,7 @@ class HttpClient:
 
     Args:
         name: What the server is called in messages; its address where absent.
+        called: What it is called while it is waited for.
         key: Sent as `Authorization: Bearer`, and never shown.
     """
 
@@ -122,12 +136,14 @@ class HttpClient:
         address: ServerAddress,
         *,
         name: str = "",
+        called: str = "the server",
         key: str = "",
         manners: Manners | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._address = address
         self._name = name or address.url
+        self._called = called
         self._key = key
         self._manners = manners or Manners()
         self._clock = clock or Clock()
@@ -135,10 +151,18 @@ class HttpClient:
         self._running: set[Future[bytes | Failure]] = set()
         self._has_answered = False
 
-    def get(self, path: str, query: Mapping[str, object] | None = None, on_wait: WaitHook | None = None) -> bytes:
-        """Ask for a path; raises as `post`."""
-        manners = self._manners
-        request = _Request("GET", path, manners.answer_seconds, manners.patience, repeatable=True, query=query)
+    def get(
+        self,
+        path: str,
+        query: Mapping[str, object] | None = None,
+        on_wait: WaitHook | None = None,
+        *,
+        answer_seconds: float | None = None,
+        stay: bool = True,
+    ) -> bytes:
+        """Ask for a path; arguments and errors as in `post`."""
+        seconds = answer_seconds or self._manners.answer_seconds
+        request = _Request("GET", path, seconds, self._manners.patience, repeatable=True, query=query, stay=stay)
         return self._send(request, on_wait)
 
     def post(
@@ -149,6 +173,7 @@ class HttpClient:
         *,
         repeatable: bool,
         answer_seconds: float | None = None,
+        stay: bool = True,
     ) -> bytes:
         """Send a JSON value.
 
@@ -156,6 +181,7 @@ class HttpClient:
             repeatable: Doing it twice does no harm. What is not repeatable is sent again only where the server has
                 not begun with it: it could not be reached, or said 429 or 503.
             answer_seconds: Deadline of this answer, and all patience with it, where they are shorter.
+            stay: Ask again while the server is down; without it only a rate limit is waited for.
 
         Raises:
             StatusError: The server answered with an error status, and still did after all patience.
@@ -164,7 +190,7 @@ class HttpClient:
         """
         seconds = answer_seconds or self._manners.answer_seconds
         patience = min(self._manners.patience, answer_seconds or math.inf)
-        request = _Request("POST", path, seconds, patience, repeatable, json.dumps(body).encode())
+        request = _Request("POST", path, seconds, patience, repeatable, json.dumps(body).encode(), stay=stay)
         return self._send(request, on_wait)
 
     def give_up(self) -> None:
@@ -190,10 +216,10 @@ class HttpClient:
                 self._has_answered = True
                 return answer
             self._has_answered |= isinstance(answer.error, StatusError)
-            pause = self._pause(answer, attempt, request.repeatable)
-            if pause is None or self._clock.now() + pause > until:
+            seconds = self._pause(answer, attempt, request.repeatable)
+            if seconds is None or self._clock.now() + seconds > until or not (request.stay or answer.limited):
                 raise answer.error
-            self._wait(pause, answer.words, on_wait or _waits.get())
+            pause(seconds, f"waiting for {self._called}: {answer.words}", on_wait or _waits.get(), self._clock)
             attempt += 1
 
     def _pause(self, failure: Failure, attempt: int, repeatable: bool) -> float | None:
@@ -206,12 +232,6 @@ class HttpClient:
         if failure.retry_after:
             return failure.retry_after + FIRST_PAUSE * self._clock.chance()
         return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempt, 20)) * (0.5 + self._clock.chance() / 2)
-
-    def _wait(self, seconds: float, words: str, on_wait: WaitHook) -> None:
-        while seconds > 0:
-            on_wait(f"waiting for the server: {words}, {math.ceil(seconds)} s")
-            self._clock.sleep(min(0.5, seconds))
-            seconds -= 0.5
 
     def _run(self, request: _Request) -> bytes | Failure:
         """One attempt, on the thread of the loop."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 BUSY = frozenset({429, 503})
 """Statuses that say that the request was not begun with."""
 
+RATE_LIMIT = 429
+
 GATEWAY = frozenset({502, 504})
 """Statuses of something between us and the server: the request may have been carried out."""
 
@@ -64,6 +66,10 @@ class StatusError(DataError):
         self.hidden = hidden
 
 
+class ServerDownError(DataError):
+    """A server cannot be reached, is silent, or fails whatever it is asked: another one may do."""
+
+
 class Failure(NamedTuple):
     """An attempt that gave no answer.
 
@@ -80,6 +86,11 @@ class Failure(NamedTuple):
     begun: bool = False
     passing: bool = False
     retry_after: float | None = None
+
+    @property
+    def limited(self) -> bool:
+        """The server is up, and wants to be asked less often."""
+        return isinstance(self.error, StatusError) and self.error.status == RATE_LIMIT
 
 
 def failed_status(where: str, answer: Response, body: bytes, key: str) -> Failure:
@@ -132,12 +143,12 @@ def failed_exchange(name: str, address: ServerAddress, error: Exception, seconds
     words = without_secrets(reason(error), key)[:TEXT_LIMIT]
     match error:
         case TimeoutError() | httpx2.ConnectTimeout():
-            silent = DataError(f"{name} does not answer within {seconds:g} s", _remedy(address))
+            silent = ServerDownError(f"{name} does not answer within {seconds:g} s", _remedy(address))
             return Failure(silent, "no answer", begun=True)
         case httpx2.ConnectError() | httpx2.ProxyError():
-            return Failure(DataError(f"cannot reach {name}: {words}", _remedy(address)), words, passing=True)
+            return Failure(ServerDownError(f"cannot reach {name}: {words}", _remedy(address)), words, passing=True)
         case httpx2.NetworkError() | httpx2.RemoteProtocolError():
-            cut = DataError(f"{name} broke the connection off: {words}", _remedy(address))
+            cut = ServerDownError(f"{name} broke the connection off: {words}", _remedy(address))
             return Failure(cut, "connection lost", begun=True, passing=True)
         case _:
             return Failure(DataError(f"cannot talk to {name}: {words}", _remedy(address)), words, begun=True)

@@ -18,17 +18,17 @@ class Notice(NamedTuple):
 
 
 class Notices:
-    """Collects notices, each text once; safe to use from several threads."""
+    """Collects notices; safe to use from several threads."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._told: set[str] = set()
         self._fresh: list[Notice] = []
 
-    def add(self, text: str, loud: bool = False) -> None:
-        """Note something, unless it has been noted before."""
+    def add(self, text: str, loud: bool = False, once: bool = True) -> None:
+        """Note something, unless it has been noted before and is noted only once."""
         with self._lock:
-            if text not in self._told:
+            if not once or text not in self._told:
                 self._told.add(text)
                 self._fresh.append(Notice(text, loud))
 

@@ -59,6 +59,7 @@ class ProposeRequest(msgspec.Struct, frozen=True):
         valid_actions: Given only when the policy says it wants them.
         expert_action: Given only when the policy says it wants it.
         whole_turn: Let a reply go on behind its action, until its turn ends.
+        episode: Requests that share a beginning have it in common: of several servers they go to the same one.
     """
 
     conversation: Conversation
@@ -69,6 +70,7 @@ class ProposeRequest(msgspec.Struct, frozen=True):
     valid_actions: tuple[str, ...] = ()
     expert_action: str = ""
     whole_turn: bool = False
+    episode: str = ""
 
 
 class Candidate(NamedTuple):

@@ -12,17 +12,21 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from threading import Event, Thread
 from time import perf_counter
 
-from agentrm_models.errors import DataError, InterruptedRun
-from agentrm_models.http import Clock, HttpClient, Manners
+from agentrm_models.errors import DataError, InterruptedRun, UsageError
+from agentrm_models.http import Clock, HttpClient, Manners, WaitHook
+from agentrm_models.http_failures import ServerDownError
 from agentrm_models.notices import Notice, Notices
 from agentrm_models.policies.base import Candidate, PolicyTraits, ProposeRequest
-from agentrm_models.policies.openai_answers import Answer
+from agentrm_models.policies.openai_answers import Answer, ServedModel
 from agentrm_models.policies.openai_dialect import Call
 from agentrm_models.policies.openai_server import OpenAIServer
-from agentrm_models.policies.served import read_served_policy
+from agentrm_models.policies.served import Quirks, read_served_policy
 from agentrm_models.replies import action_of
 from agentrm_models.sampling import check_decoding
 from agentrm_models.server_address import KEY_VARIABLE, SEND_KEY, is_key_withheld, key_from
+from agentrm_models.server_pool import ServerPool
+from agentrm_models.server_spec import ServedSpec
+from agentrm_models.spelling import shown_name
 from agentrm_models.usage import Progress, ProgressHook, Usage, ignore_progress
 
 ATTEMPTS = 4
@@ -35,13 +39,13 @@ WAITING = "waiting for the server"
 
 
 class OpenAIPolicy:
-    """A chat model on a server.
+    """A chat model on one or several servers.
 
     Sampling happens on the server with a seed derived from the noise key, so equal requests get equal answers as far as
     the server keeps its promise about seeds.
 
     Args:
-        spec: `http(s)://host[:port]/v1`, with `#model` and options behind it (see `served.Quirks`).
+        spec: `http(s)://host[:port]/v1` or several, with `#model` and options behind (see `served.Quirks`).
 
     Raises:
         DataError: The server cannot be reached, or answers with something else than the expected JSON.
@@ -59,13 +63,11 @@ class OpenAIPolicy:
         if is_key_withheld(KEY_VARIABLE):
             self._notices.add(f"{KEY_VARIABLE} is not sent to {served.place}, which the run file names; {SEND_KEY}")
         self._base = served.place
-        http = HttpClient(served.servers[0], key=key, manners=manners, clock=clock)
-        self._server = OpenAIServer(self._base, http, key, quirks, self._notices)
+        self._pool, models = _load(served, key, manners, self._notices, clock)
         self._waits: dict[Future[Answer], str] = {}
         self._usage = Usage()
-        model = self._server.choose_model(served.model)
-        self._model = model.id
-        self._traits = PolicyTraits(f"{self._base}#{model.id}", context_length=model.max_model_len or 0)
+        lengths = [model.max_model_len for model in models if model.max_model_len]
+        self._traits = PolicyTraits(f"{self._base}#{models[0].id}", context_length=min(lengths, default=0))
 
     @property
     def traits(self) -> PolicyTraits:
@@ -107,7 +109,8 @@ class OpenAIPolicy:
 
     def close(self) -> None:
         """Close the connections."""
-        self._server.http.close()
+        for server in self._pool.servers:
+            server.http.close()
 
     def _ask_all(
         self,
@@ -117,20 +120,23 @@ class OpenAIPolicy:
         attempt: int,
         progress: ProgressHook,
     ) -> None:
-        """Send one call for each request (or each reply, where the server knows no `n`), several at a time."""
+        """Send one call for each request (or each reply, where its server knows no `n`), several at a time."""
         futures: dict[Future[Answer], tuple[int, list[int]]] = {
-            Future(): (place, part) for place, numbers in enumerate(wanted) for part in self._parts(numbers)
+            Future(): (place, part)
+            for place, numbers in enumerate(wanted)
+            for part in self._parts(requests[place], numbers)
         }
         jobs = deque((future, requests[place], part) for future, (place, part) in futures.items())
         given_up = Event()
-        for _ in range(min(CONNECTIONS, len(jobs))):
+        for _ in range(min(CONNECTIONS * len(self._pool.servers), len(jobs))):
             Thread(target=self._work, args=(jobs, attempt, given_up), name="openai", daemon=True).start()
         try:
             self._wait(list(futures), progress)
         except BaseException:
             given_up.set()
             jobs.clear()
-            self._server.http.give_up()
+            for server in self._pool.servers:
+                server.http.give_up()
             raise
         for future, (place, part) in futures.items():
             answer = future.result()
@@ -147,10 +153,11 @@ class OpenAIPolicy:
         elif any(left):
             raise DataError(f"{self._base} gave fewer replies than were asked for")
 
-    def _parts(self, numbers: list[int]) -> list[list[int]]:
+    def _parts(self, request: ProposeRequest, numbers: list[int]) -> list[list[int]]:
         if not numbers:
             return []
-        return [numbers] if self._server.dialect.many else [[number] for number in numbers]
+        many = self._pool.home(_episode(request)).dialect.many
+        return [numbers] if many else [[number] for number in numbers]
 
     def _work(
         self, jobs: deque[tuple[Future[Answer], ProposeRequest, list[int]]], attempt: int, given_up: Event
@@ -167,8 +174,13 @@ class OpenAIPolicy:
                     raise InterruptedRun(words)
                 self._waits[future] = words
 
+            call = Call(request, numbers, attempt)
+
+            def put(server: OpenAIServer, stay: bool, call: Call = call, on_wait: WaitHook = on_wait) -> Answer:
+                return server.ask(call, on_wait, stay)
+
             try:
-                future.set_result(self._server.ask(self._model, Call(request, numbers, attempt), on_wait))
+                future.set_result(self._pool.ask(_episode(request), put, on_wait))
             except Exception as error:
                 future.set_exception(error)
             self._waits.pop(future, None)
@@ -183,6 +195,48 @@ class OpenAIPolicy:
             for future in futures:
                 if future in done:
                     future.result()
+
+
+def _load(
+    served: ServedSpec[Quirks], key: str, manners: Manners, notices: Notices, clock: Clock | None
+) -> tuple[ServerPool[OpenAIServer], list[ServedModel]]:
+    """Ask all servers for the model; those that are down are left for later, unless all are.
+
+    Raises:
+        UsageError: They do not serve the same model.
+        ServerDownError: None answers.
+    """
+    several = len(served.servers) > 1
+    servers = []
+    for address in served.servers:
+        called = address.url if several else "the server"
+        http = HttpClient(address, called=called, key=key, manners=manners, clock=clock)
+        servers.append(OpenAIServer(address.url, http, key, served.options, notices))
+    found: dict[OpenAIServer, ServedModel] = {}
+    failures: dict[OpenAIServer, ServerDownError] = {}
+    for server in servers if several else ():
+        try:
+            found[server] = server.choose_model(served.model, stay=False)
+        except ServerDownError as failure:
+            failures[server] = failure
+    if not found:
+        found[servers[0]] = servers[0].choose_model(served.model)
+        failures.pop(servers[0], None)
+    first, model = next(iter(found.items()))
+    for server, other in found.items():
+        if other.id != model.id:
+            names = f"{first.base} serves {shown_name(model.id)!r}, {server.base} serves {shown_name(other.id)!r}"
+            raise UsageError(f"not the same model: {names}", "Put #MODEL behind the addresses, or leave one out.")
+    for server, reason in failures.items():
+        server.expect(model.id)
+        notices.add(f"{reason.cause}; its episodes go to the other servers", once=False)
+    pool = ServerPool(servers, notices, manners.patience, clock, down=tuple(failures))
+    return pool, list(found.values())
+
+
+def _episode(request: ProposeRequest) -> str:
+    """Whose requests go to the same server; forks share what their parent had."""
+    return request.episode or request.noise.task
 
 
 def _wanted(request: ProposeRequest, replies: dict[int, Candidate]) -> list[int]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from agentrm_models.errors import DataError, UsageError
 from agentrm_models.http import HttpClient, WaitHook
-from agentrm_models.http_failures import StatusError
+from agentrm_models.http_failures import ServerDownError, StatusError
 from agentrm_models.messages import Conversation
 from agentrm_models.notices import Notices
 from agentrm_models.policies.base import Candidate
@@ -22,6 +23,9 @@ from agentrm_models.spelling import did_you_mean, shown_name
 
 NO_LIST = frozenset({400, 403, 404, 405, 406, 415, 422, 501})
 """Statuses of servers that do not list their models, or not to everybody."""
+
+LOOK_SECONDS = 10.0
+"""Within which one of several servers has to say which models it has."""
 
 _CHAT = "/chat/completions"
 
@@ -45,15 +49,39 @@ class OpenAIServer:
         self._key = key
         self._notices = notices
         self._has_list = quirks.list == "yes"
+        self._model = ""
 
-    def choose_model(self, name: str) -> ServedModel:
-        """The model of a name, or the only one.
+    def choose_model(self, name: str, *, stay: bool = True) -> ServedModel:
+        """The model of a name, or the only one; `look` checks for the same one later.
+
+        Args:
+            stay: Wait for a server that is still loading.
 
         Raises:
             UsageError: There is no such model, or several and no name.
             DataError: The server cannot be reached, serves no model, or does not answer with a list.
         """
-        models = self._list_models(name)
+        model = self._choose_model(name, stay)
+        self._model = model.id
+        return model
+
+    def look(self) -> None:
+        """See whether the server answers and has the model; raises as `choose_model`."""
+        if self._has_list:
+            self.choose_model(self._model, stay=False)
+            return
+        try:
+            self.http.get("/models", answer_seconds=LOOK_SECONDS, stay=False)
+        except StatusError as refusal:
+            if refusal.status >= 500:
+                raise self.meaning(refusal, "/models") from None
+
+    def expect(self, model: str) -> None:
+        """The model that this server has to have."""
+        self._model = model
+
+    def _choose_model(self, name: str, stay: bool) -> ServedModel:
+        models = self._list_models(name, stay)
         if not models:
             raise DataError(f"{self.base} serves no model")
         if not name:
@@ -67,18 +95,26 @@ class OpenAIServer:
         remedy = did_you_mean(name, [model.id for model in models], "It serves")
         raise UsageError(f"{self.base} has no model {shown_name(name)!r}", remedy)
 
-    def ask(self, model: str, call: Call, on_wait: WaitHook) -> Answer:
+    def ask(self, call: Call, on_wait: WaitHook, stay: bool = True) -> Answer:
         """Put one request; where the server minds a parameter or the length, put it again without.
+
+        Args:
+            stay: Wait for a server that is down.
 
         Raises:
             UsageError: The server refuses the request for another reason.
-            DataError: The server failed.
+            ServerDownError: The server cannot be reached, is silent, or fails.
+            DataError: It gives something else than the expected JSON.
         """
-        dropped = 0
+        dropped, model = 0, self._model
+
+        def post(body: dict[str, Any]) -> bytes:
+            return self.http.post(_CHAT, body, on_wait, repeatable=True, stay=stay)
+
         while True:
             body = self.dialect.body(model, call)
             try:
-                return self._read(self._post(body, on_wait), body, call)._replace(dropped=dropped)
+                return self._read(post(body), body, call)._replace(dropped=dropped)
             except StatusError as refusal:
                 meaning = self.dialect.learn(refusal, body, call.request.decoding)
                 if self.dialect.body(model, call) != body:
@@ -89,7 +125,7 @@ class OpenAIServer:
                     dropped += (len(conversation) - len(shorter)) // 2
                     call = call._replace(request=msgspec.structs.replace(call.request, conversation=shorter))
                     continue
-                found = self._search(refusal, body, model, call, on_wait)
+                found = self._search(refusal, body, call, post)
                 if found is not None:
                     return found._replace(dropped=dropped)
                 if self.dialect.body(model, call) == body:
@@ -106,10 +142,8 @@ class OpenAIServer:
                 return UsageError(f"{self.base} refuses the request: {refusal.text}")
             case status:
                 how = "" if refusal.hidden else f" with status {status}"
-                return DataError(f"{self.base} failed{how}: {refusal.text}", refusal.remedy)
-
-    def _post(self, body: dict[str, Any], on_wait: WaitHook) -> bytes:
-        return self.http.post(_CHAT, body, on_wait, repeatable=True)
+                kind = ServerDownError if status >= 500 else DataError
+                return kind(f"{self.base} failed{how}: {refusal.text}", refusal.remedy)
 
     def _read(self, content: bytes, body: dict[str, Any], call: Call) -> Answer:
         """The candidates; an observation that the model invents is cut off where the server did not stop there."""
@@ -124,22 +158,23 @@ class OpenAIServer:
         return answer
 
     def _search(
-        self, refusal: StatusError, body: dict[str, Any], model: str, call: Call, on_wait: WaitHook
+        self, refusal: StatusError, body: dict[str, Any], call: Call, post: Callable[[dict[str, Any]], bytes]
     ) -> Answer | None:
         """Find out which parameter is refused that the server does not name; one thread does so for all."""
         with self.dialect.searching:
-            if self.dialect.body(model, call) != body:
+            if self.dialect.body(self._model, call) != body:
                 return None
-            decoding = call.request.decoding
-            content = self.dialect.search(refusal, body, decoding, lambda changed: self._post(changed, on_wait))
-        return None if content is None else self._read(content, self.dialect.body(model, call), call)
+            content = self.dialect.search(refusal, body, call.request.decoding, post)
+        return None if content is None else self._read(content, self.dialect.body(self._model, call), call)
 
-    def _list_models(self, name: str) -> list[ServedModel]:
+    def _list_models(self, name: str, stay: bool) -> list[ServedModel]:
         """What the server serves; a named model needs no list, where the server has none."""
         if not self._has_list:
             return [ServedModel(name)]
         try:
-            return read_models(self.http.get("/models"), self.base, self._key)
+            return read_models(
+                self.http.get("/models", answer_seconds=None if stay else LOOK_SECONDS, stay=stay), self.base, self._key
+            )
         except StatusError as refusal:
             if name and refusal.status in NO_LIST:
                 return [ServedModel(name)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import zip_longest
 from typing import NamedTuple, TypeAlias
 
@@ -210,7 +211,7 @@ class JudgeReward:
         return tokens + _reply_tokens(attempts) <= window
 
     def _judge(self, asked: Sequence[tuple[Sequence[Conversation], _Heat]], progress: ProgressHook) -> list[_Ranking]:
-        requests = [_request(self._shortened(items, heat), len(heat)) for items, heat in asked]
+        requests = [_request(self._shortened(items, heat), len(heat), _task(items[0])) for items, heat in asked]
         replies = self._replies(requests, progress)
         numbers = [_read(reply.text, len(heat)) for reply, (_, heat) in zip(replies, asked, strict=True)]
         silent = [place for place, found in enumerate(numbers) if not found]
@@ -296,9 +297,16 @@ def _lines(messages: Conversation) -> list[str]:
     return [names[message.role] + message.content for message in messages]
 
 
-def _request(question: Conversation, attempts: int) -> ProposeRequest:
+def _task(attempt: Conversation) -> str:
+    """What the questions about one task have in common: several servers of a judge share them out by it."""
+    told = "\n".join(message.content for message in attempt[: _opening(attempt)])
+    return blake2b(told.encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+
+def _request(question: Conversation, attempts: int, task: str) -> ProposeRequest:
     decoding = Decoding(temperature=0.0, max_tokens=_reply_tokens(attempts))
-    return ProposeRequest(question, 1, decoding, NoiseKey(0, "judge", "judge"), whole_turn=True)
+    noise = NoiseKey(0, "judge", "judge")
+    return ProposeRequest(question, 1, decoding, noise, whole_turn=True, episode=task)
 
 
 def _reply_tokens(attempts: int) -> int:
