@@ -149,7 +149,7 @@ class HttpClient:
         self._clock = clock or Clock()
         self._client: AsyncClient | None = None
         self._running: set[Future[bytes | Failure]] = set()
-        self._has_answered = False
+        self._has_answered = self._in_vain = False
 
     def get(
         self,
@@ -193,6 +193,10 @@ class HttpClient:
         request = _Request("POST", path, seconds, patience, repeatable, json.dumps(body).encode(), stay=stay)
         return self._send(request, on_wait)
 
+    def rest(self, seconds: float, words: str, on_wait: WaitHook) -> None:
+        """Leave the server alone for a while; `words` say why."""
+        pause(seconds, f"waiting for {self._called}: {words}", on_wait, self._clock)
+
     def give_up(self) -> None:
         """End what is in flight; whoever waits for it gets `CancelledError`."""
         for future in list(self._running):
@@ -208,18 +212,22 @@ class HttpClient:
                 closed.result(CLOSING_SECONDS)
 
     def _send(self, request: _Request, on_wait: WaitHook | None) -> bytes:
-        until = self._clock.now() + request.patience
+        # Once all patience was in vain, each request is tried once until one is answered.
+        until = self._clock.now() + (0.0 if self._in_vain else request.patience)
         attempt = 0
         while True:
             answer = self._run(request)
             if isinstance(answer, bytes):
-                self._has_answered = True
+                self._has_answered, self._in_vain = True, False
                 return answer
             self._has_answered |= isinstance(answer.error, StatusError)
             seconds = self._pause(answer, attempt, request.repeatable)
-            if seconds is None or self._clock.now() + seconds > until or not (request.stay or answer.limited):
+            if seconds is None or not (request.stay or answer.limited):
                 raise answer.error
-            pause(seconds, f"waiting for {self._called}: {answer.words}", on_wait or _waits.get(), self._clock)
+            if self._clock.now() + seconds > until:
+                self._in_vain = True
+                raise answer.error
+            self.rest(seconds, answer.words, on_wait or _waits.get())
             attempt += 1
 
     def _pause(self, failure: Failure, attempt: int, repeatable: bool) -> float | None:

@@ -21,7 +21,7 @@ BUSY = frozenset({429, 503})
 
 RATE_LIMIT = 429
 
-GATEWAY = frozenset({502, 504})
+GATEWAY = frozenset({408, 425, 502, 504, *range(520, 525), 529})
 """Statuses of something between us and the server: the request may have been carried out."""
 
 TEXT_LIMIT = 200

@@ -81,6 +81,7 @@ class ServerPool(Generic[Server]):
         self._lock = Lock()
         self._homes: dict[str, int] = {}
         self._given = 0
+        self._in_vain = False
         self._absent: dict[int, _Absence] = {
             place: _Absence(self._clock.now()) for place, server in enumerate(servers) if server in down
         }
@@ -101,7 +102,8 @@ class ServerPool(Generic[Server]):
         """
         if len(self.servers) == 1:
             return put(self.servers[0], True)
-        until, attempt = self._clock.now() + self._patience, 0
+        # Once all patience was in vain, each request goes round once until one is answered.
+        until, attempt = self._clock.now() + (0.0 if self._in_vain else self._patience), 0
         while True:
             failure: ServerDownError | None = None
             for place in self._candidates(self._place(episode)):
@@ -112,9 +114,11 @@ class ServerPool(Generic[Server]):
                     self._lose(place, error)
                 else:
                     self._regain(place)
+                    self._in_vain = False
                     return answer
             seconds = min(LONGEST_PAUSE, FIRST_ABSENCE * 2.0 ** min(attempt, 10))
             if failure is not None and self._clock.now() + seconds > until:
+                self._in_vain = True
                 raise failure
             pause(seconds, f"waiting for any of {len(self.servers)} servers: none answers", on_wait, self._clock)
             attempt += 1

@@ -173,12 +173,104 @@ def test_answers_are_read_as_servers_differ(
 def test_failures_are_one_clear_line(
     server: FakeServer, code: int, content: bytes, error: type[AgentRMError], text: str
 ) -> None:
-    policy = OpenAIPolicy(server.address)
+    policy = OpenAIPolicy(server.address, clock=FakeTime().clock)
     server.failure = (code, content)
     for call in (lambda: OpenAIPolicy(server.address), lambda: policy.propose([ask(n=2)])):
         with pytest.raises(error, match=text) as raised:
             call()
         assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("choice", "more", "text", "log_probability", "tokens"),
+    [
+        (b'"message": {"content": ["Action: ", "a"]}, "index": "0"', b"", "Action: a", math.nan, 0),
+        (b'"message": {"content": "Action: a"}, "logprobs": []', b', "usage": []', "Action: a", math.nan, 0),
+        (b'"message": {"content": "Action: a"}, "logprobs": true', b"", "Action: a", math.nan, 0),
+        (b'"message": {"content": "Action: a"}, "logprobs": [{"logprob": -0.5}]', b"", "Action: a", -0.5, 1),
+        (b'"message": {"content": "Action: a"}, "logprobs": {"token_logprobs": [-1, -2]}', b"", "Action: a", -3.0, 2),
+        (
+            b'"message": {"content": "Action: a"}, "logprobs": {"content": [{"logprob": "x"}]}',
+            b"",
+            "Action: a",
+            math.nan,
+            1,
+        ),
+        (b'"text": "Action: a"', b', "usage": {"completion_tokens": "7"}', "Action: a", math.nan, 7),
+        (b'"message": null', b', "usage": {"completion_tokens": -7, "prompt_tokens": 1e300}', "", math.nan, 0),
+    ],
+)
+def test_other_shapes_of_an_answer_are_read(
+    server: FakeServer, choice: bytes, more: bytes, text: str, log_probability: float, tokens: int
+) -> None:
+    policy = OpenAIPolicy(server.address)
+    server.answer = b'{"choices": [{' + choice + b"}]" + more + b"}"
+    reply = policy.propose([ask()])[0][0]
+    assert (reply.text, reply.tokens) == (text, tokens)
+    assert reply.log_probability == log_probability or math.isnan(reply.log_probability) == math.isnan(log_probability)
+
+
+@pytest.mark.parametrize(
+    ("content", "window"),
+    [
+        (b'{"models": [{"name": "m", "model": "m"}]}', 0),
+        (b'["m"]', 0),
+        (b'{"data": ["m"]}', 0),
+        (b'{"data": [{"id": "m", "max_model_len": "512"}, {"id": 3}, null]}', 512),
+        (b'[{"id": "m", "context_length": 99}]', 99),
+    ],
+)
+def test_other_lists_of_models_are_read(server: FakeServer, content: bytes, window: int) -> None:
+    server.failure = (200, content)
+    traits = OpenAIPolicy(server.address).traits
+    assert (traits.name, traits.context_length) == (f"{server.address}#m", window)
+
+
+def test_a_list_that_is_none_is_refused_and_an_empty_one_needs_a_name(server: FakeServer) -> None:
+    for content, text in (
+        (b'{"object": "list"}', "cannot be read"),
+        (b'{"choices": []}', "list=no"),
+        (b"3", "cannot be"),
+    ):
+        server.failure = (200, content)
+        with pytest.raises(DataError, match=text):
+            OpenAIPolicy(server.address)
+    server.failure = (200, b'{"data": []}')
+    assert OpenAIPolicy(f"{server.address}#m").traits.name.endswith("#m")
+    with pytest.raises(DataError, match="serves no model"):
+        OpenAIPolicy(server.address)
+
+
+def test_a_server_that_stumbles_is_asked_again_twice(server: FakeServer) -> None:
+    time = FakeTime()
+    policy = OpenAIPolicy(server.address, clock=time.clock)
+    answers = [(500, b""), (500, b"")]
+    server.minds = lambda body: answers.pop() if answers else None
+    assert len(policy.propose([ask()])[0]) == 1 and time.seconds == 3
+    server.minds = lambda body: (500, b"dead")
+    with pytest.raises(DataError, match="failed with status 500: dead"):
+        policy.propose([ask()])
+    assert time.seconds == 6
+
+
+def test_patience_is_spent_once_until_the_server_answers_again(server: FakeServer) -> None:
+    time = FakeTime()
+    policy = OpenAIPolicy(f"{server.address}#small&patience=20", clock=time.clock)
+    server.minds = lambda body: (503, b"")
+    waited = []
+    for _ in range(3):
+        start = time.seconds
+        with pytest.raises(DataError, match="503"):
+            policy.propose([ask()])
+        waited.append(time.seconds - start)
+    assert 10 < waited[0] <= 20 and waited[1:] == [0, 0]
+    server.minds = lambda body: None
+    policy.propose([ask()])
+    server.minds = lambda body: (503, b"")
+    start = time.seconds
+    with pytest.raises(DataError, match="503"):
+        policy.propose([ask()])
+    assert 10 < time.seconds - start <= 20
 
 
 def test_an_absent_server_and_a_wrong_address_are_told(server: FakeServer) -> None:

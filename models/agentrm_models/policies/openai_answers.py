@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeGuard, TypeVar
 
 import msgspec
 
@@ -20,18 +20,18 @@ IMPOSSIBLE = -9_999.0
 """What servers write for a log-probability of minus infinity."""
 
 
-class _TokenInfo(msgspec.Struct):
-    logprob: float | None = None
+MOST_TOKENS = 10**9
+"""A count beyond it is none."""
 
-
-class _LogProbabilities(msgspec.Struct):
-    content: list[_TokenInfo] | None = None
+WINDOWS = ("max_model_len", "context_length", "context_window", "max_context_length")
+"""What servers call the tokens that a model can read."""
 
 
 class _Choice(msgspec.Struct):
-    message: ServedMessage
-    index: int | None = None
-    logprobs: _LogProbabilities | None = None
+    message: ServedMessage | None = None
+    text: object = None
+    index: object = None
+    logprobs: object = None
     finish_reason: object = None
 
 
@@ -49,18 +49,18 @@ class _Counts(msgspec.Struct):
 
 class _Completion(msgspec.Struct):
     choices: list[_Choice]
-    usage: _Counts | None = None
+    usage: object = None
 
 
-class ServedModel(msgspec.Struct):
-    """A model that a server lists."""
+class ServedModel(NamedTuple):
+    """A model that a server lists.
+
+    Attributes:
+        window: Tokens that it can read; 0 where the server does not say.
+    """
 
     id: str
-    max_model_len: int | None = None
-
-
-class _ModelList(msgspec.Struct):
-    data: list[ServedModel]
+    window: int = 0
 
 
 class _Error(msgspec.Struct):
@@ -83,8 +83,8 @@ def read_completion(content: bytes, server: str, key: str = "") -> Answer:
         DataError: The answer is an error in spite of its status (its text is told), or nothing of the kind.
     """
     completion = _decode(plain_json(content), _Completion, server, key)
-    counts = completion.usage or _Counts()
-    choices = sorted(completion.choices, key=lambda choice: choice.index or 0)
+    counts = msgspec.convert(completion.usage, _Counts) if isinstance(completion.usage, dict) else _Counts()
+    choices = sorted(completion.choices, key=lambda choice: _count(choice.index))
     read, written = _count(counts.prompt_tokens), _count(counts.completion_tokens)
     each = max(1, len(choices))
     candidates = [_candidate(choice, written // each, counts.reasoning_tokens // each) for choice in choices]
@@ -93,24 +93,50 @@ def read_completion(content: bytes, server: str, key: str = "") -> Answer:
 
 def read_models(content: bytes, server: str, key: str = "") -> list[ServedModel]:
     """The models that a server lists, in a record or as a bare list; raises as `read_completion`."""
-    if content.lstrip().startswith(b"["):
-        return _decode(content, list[ServedModel], server, key)
-    return _decode(content, _ModelList, server, key).data
+    found: object = _decode(content, object, server, key)
+    rows = next((found[name] for name in ("data", "models") if name in found), None) if _is_record(found) else found
+    if not isinstance(rows, list):
+        _decode(content, _Completion, server, key)
+        raise DataError(f"{server} does not list its models", "Put #MODEL&list=no behind the address.")
+    return [model for row in rows if (model := _model(row)) is not None]
+
+
+def _is_record(value: object) -> TypeGuard[dict[str, object]]:
+    return isinstance(value, dict)
+
+
+def _model(row: object) -> ServedModel | None:
+    """An entry of a list: a record with an id or a name, or the name alone."""
+    if isinstance(row, str):
+        return ServedModel(row)
+    if not _is_record(row):
+        return None
+    name = next((value for key in ("id", "name", "model") if isinstance(value := row.get(key), str) and value), "")
+    return ServedModel(name, next(filter(None, (_count(row.get(key)) for key in WINDOWS)), 0)) if name else None
 
 
 def _candidate(choice: _Choice, words: int, reasoned: int) -> Candidate:
     """A reply; its log-probability is unknown where that of one token is."""
-    tokens = (choice.logprobs.content if choice.logprobs else None) or []
-    values = [value for token in tokens if (value := token.logprob) is not None and value > IMPOSSIBLE]
-    total = sum(values) if values and len(values) == len(tokens) else float("nan")
-    message = choice.message.read()
+    tokens = _log_probabilities(choice.logprobs)
+    known = [value for value in tokens if isinstance(value, int | float) and value > IMPOSSIBLE]
+    total = sum(known) if known and len(known) == len(tokens) else math.nan
+    text = choice.text if isinstance(choice.text, str) else None
+    message = (choice.message or ServedMessage(content=text)).read()
     cut = message.cut(reasoned) if choice.finish_reason == "length" else ""
     return Candidate(message.text, total, len(tokens) or words, "policy", message.reasoning, reasoned, cut)
 
 
+def _log_probabilities(found: object) -> list[object]:
+    """What is said of each token: in a list of records, or in one of numbers."""
+    rows = (found.get("content") or found.get("token_logprobs")) if _is_record(found) else found
+    return [row.get("logprob") if _is_record(row) else row for row in rows] if isinstance(rows, list) else []
+
+
 def _count(value: object) -> int:
-    """A number of tokens; what is none counts as 0."""
-    return max(0, int(value)) if isinstance(value, int | float) and math.isfinite(value) else 0
+    """A number of tokens, also written as text; what is none counts as 0."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        value = int(value[:20])
+    return int(value) if isinstance(value, int | float) and 0 <= value <= MOST_TOKENS else 0
 
 
 def _decode(content: bytes, kind: type[Parsed], server: str, key: str) -> Parsed:

@@ -66,8 +66,8 @@ class OpenAIPolicy:
         self._pool, models = _load(served, key, manners, self._notices, clock)
         self._waits: dict[Future[Answer], str] = {}
         self._usage = Usage()
-        lengths = [model.max_model_len for model in models if model.max_model_len]
-        self._traits = PolicyTraits(f"{self._base}#{models[0].id}", context_length=min(lengths, default=0))
+        windows = [model.window for model in models if model.window]
+        self._traits = PolicyTraits(f"{self._base}#{models[0].id}", context_length=min(windows, default=0))
 
     @property
     def traits(self) -> PolicyTraits:

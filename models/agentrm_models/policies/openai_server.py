@@ -24,6 +24,11 @@ from agentrm_models.spelling import did_you_mean, shown_name
 NO_LIST = frozenset({400, 403, 404, 405, 406, 415, 422, 501})
 """Statuses of servers that do not list their models, or not to everybody."""
 
+STUMBLE, STUMBLES = 500, 2
+"""A status that most often says nothing, and how often a request is put again after it."""
+
+_WORDS = 80
+
 LOOK_SECONDS = 10.0
 """Within which one of several servers has to say which models it has."""
 
@@ -106,7 +111,7 @@ class OpenAIServer:
             ServerDownError: The server cannot be reached, is silent, or fails.
             DataError: It gives something else than the expected JSON.
         """
-        dropped, model = 0, self._model
+        dropped, stumbles, model = 0, 0, self._model
 
         def post(body: dict[str, Any]) -> bytes:
             return self.http.post(_CHAT, body, on_wait, repeatable=True, stay=stay)
@@ -128,8 +133,12 @@ class OpenAIServer:
                 found = self._search(refusal, body, call, post)
                 if found is not None:
                     return found._replace(dropped=dropped)
-                if self.dialect.body(model, call) == body:
+                if self.dialect.body(model, call) != body:
+                    continue
+                if refusal.status != STUMBLE or refusal.hidden or not stay or stumbles == STUMBLES:
                     raise self.meaning(refusal, _CHAT) from None
+                stumbles += 1
+                self.http.rest(stumbles, f"{refusal.status} {refusal.text[:_WORDS]}", on_wait)
 
     def meaning(self, refusal: StatusError, path: str) -> UsageError | DataError:
         """What an error status means here."""
@@ -172,9 +181,9 @@ class OpenAIServer:
         if not self._has_list:
             return [ServedModel(name)]
         try:
-            return read_models(
-                self.http.get("/models", answer_seconds=None if stay else LOOK_SECONDS, stay=stay), self.base, self._key
-            )
+            content = self.http.get("/models", answer_seconds=None if stay else LOOK_SECONDS, stay=stay)
+            models = read_models(content, self.base, self._key)
+            return models or [ServedModel(name)] * bool(name)
         except StatusError as refusal:
             if name and refusal.status in NO_LIST:
                 return [ServedModel(name)]
