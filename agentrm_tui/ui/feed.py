@@ -157,9 +157,13 @@ class Feed:
         self._move(position)
         self._to_end = self._goal == len(self.events) and self.behind
 
+    def seek_event(self, direction: int) -> None:
+        """Go to the next (1) or the previous (-1) event of the shown episode, and beyond its ends to the one beside."""
+        self.seek(self.events.beside(self.position, direction))
+
     def seek_step(self, direction: int) -> None:
-        """Go to the next (1) or the previous (-1) environment step, or to the end of the file on that side."""
-        self.seek(self.events.step_beside(self.position, direction))
+        """The same by environment steps."""
+        self.seek(self.events.beside(self.position, direction, acted=True))
 
     def play(self) -> None:
         """Play on or stop; at the end it starts from the beginning."""
@@ -197,8 +201,8 @@ class Feed:
                 self.playing = self._timeline.reading
                 return
             before = self.state.clock
-            self._move(self.position + 1)
-            recorded = self.state.clock - before
+            self._move(self.events.beside(self.position, 1))
+            recorded = max(0.0, self.state.clock - before)
             self._due += max(SHORTEST_WAIT, min(LONGEST_WAIT, recorded)) / self.speed
 
     def _move(self, position: int) -> None:

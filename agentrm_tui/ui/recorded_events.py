@@ -105,12 +105,26 @@ class RecordedEvents(Sequence[ev.AnyEvent]):
         """Bytes of event `number`."""
         return self._reader.size(number)
 
-    def step_beside(self, position: int, direction: int) -> int:
-        """The place after the next (1) or previous (-1) environment step from `position`, or the end on that side."""
+    def beside(self, position: int, direction: int, *, acted: bool = False) -> int:
+        """The place after the next (1) or previous (-1) event of the episode at `position`.
+
+        Beyond its ends lie the next episode's start and the previous one's end, in the order in which they started,
+        and at last those of the file: episodes that were played at once are gone through one after another.
+
+        Args:
+            acted: Only environment steps count.
+        """
+        name = self.episode_at(position)
+        if not name and not (acted and direction > 0 and self._names):
+            return max(0, min(len(self), position + direction))
+        here = self._numbers.get(name, 0)
+        forward, back = range(position, self._last[here] + 1), range(position - 2, self._first[here] - 1, -1)
+        for number in forward if direction > 0 else back:
+            if self._owners[number] == here and (not acted or self._kinds[number] == _ACTED):
+                return number + 1
         if direction > 0:
-            found = self._kinds.find(_ACTED, position)
-            return found + 1 if found >= 0 else len(self)
-        return self._kinds.rfind(_ACTED, 0, max(0, position - 1)) + 1
+            return self._first[here + 1] + 1 if here + 1 < len(self._names) else len(self)
+        return self._last[here - 1] + 1 if here else 0 if acted else self._first[here]
 
     def episode_at(self, position: int) -> str:
         """The episode of the last event before `position` that has one; empty where there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +17,12 @@ from agentrm_tui.ui import actions
 from agentrm_tui.ui.actions import SCREENS, bindings, keys_markdown
 from agentrm_tui.ui.app import AgentRMApp
 from agentrm_tui.ui.keys.action import Action, PaneHelp, ScreenActions
+from agentrm_tui.ui.keys.episode import EPISODE
 from agentrm_tui.ui.palette import ActionCommands
 from agentrm_tui.ui.screens.episode import EpisodeScreen
 from agentrm_tui.ui.screens.help import HelpScreen
 from agentrm_tui.ui.screens.launcher import Launcher
+from agentrm_tui.ui.session import Facts
 
 
 class FakeFacts(NamedTuple):
@@ -83,6 +86,17 @@ async def test_a_third_screen_costs_its_own_file(monkeypatch: pytest.MonkeyPatch
         shown = app.screen._text(80).plain
         assert "Sort the rows." in shown and "the recording" not in shown
     assert "## The study screen" in keys_markdown() and "| `s` | Rows | Sort the rows. |" in keys_markdown()
+
+
+def test_no_key_has_two_meanings_at_once() -> None:
+    """Whatever holds of a run: recordings are never live, and of everything else each may or may not be so."""
+    names = [name for name in Facts._fields if name not in ("live", "replay")]
+    draw = random.Random(5)
+    for _ in range(3_000):
+        kind = draw.choice(({}, {"live": True}, {"replay": True}))
+        facts = Facts(**kind, **{name: draw.random() < 0.5 for name in names})
+        keys = [action.key for action in EPISODE.actions if action.applies(facts)]
+        assert len(keys) == len(set(keys))
 
 
 async def test_the_palette_offers_only_what_applies() -> None:

@@ -155,6 +155,43 @@ def test_the_end_is_that_of_the_file_while_it_is_still_read() -> None:
     assert (snapshot.position, snapshot.total, feed.behind) == (3, len(EVENTS), False)
 
 
+def interleaved() -> list[AnyEvent]:
+    """Two episodes of two steps that were played at once, an event of each in turn."""
+    run = FakeRun(tasks=2)
+    halves = []
+    for number in range(2):
+        alone = FakeRun(tasks=2).start_episode(number)
+        alone.beam(steps=2, width=1, each=2)
+        halves.append(alone.events[1:])
+    mixed = [event for pair in zip(*halves, strict=True) for event in pair]
+    return [*run.events, *mixed, *FakeRun(tasks=2).finish().events[1:]]
+
+
+def test_episodes_that_were_played_at_once_are_gone_through_one_after_another() -> None:
+    events = interleaved()
+    feed = Feed(FakeReader(events), FakeClock(), follow=False)
+    feed.poll()
+    seen = []
+    while feed.position < len(events):
+        feed.seek_event(1)
+        feed.poll()
+        seen.append(feed.shown_episode())
+    own = [sum(event.episode == name for event in events) for name in ("e0", "e1")]
+    assert seen == ["", *["e0"] * own[0], *["e1"] * own[1], "e1"]
+    back = []
+    while feed.position:
+        back.append(feed.shown_episode())
+        feed.seek_event(-1)
+        feed.poll()
+    assert back == seen[::-1]
+    feed.seek_step(1)
+    steps = []
+    while feed.shown_episode() == "e0":
+        steps.append(type(feed.last_event).__name__)
+        feed.seek_step(1)
+    assert steps == ["Acted", "Acted"], "the other episode's steps in between are passed over"
+
+
 def test_a_recording_that_is_being_read_plays_on_when_more_has_come() -> None:
     reader, clock = FakeReader(EVENTS[:2]), FakeClock()
     reader.behind = True

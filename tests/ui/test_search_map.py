@@ -160,9 +160,9 @@ async def test_keys_move_zoom_and_select(tmp_path) -> None:
         beside = [node for node in view.tree[view.best[-3]].children if node != pane.cursor]
         await pilot.press("right")
         assert pane.cursor in beside
-        await pilot.press("t")
+        await pilot.press("v")
         assert not pane.display and app.screen.query_one("#tree").has_focus
-        await pilot.press("t")
+        await pilot.press("v")
         assert pane.display and pane.has_focus
 
 

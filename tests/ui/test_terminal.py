@@ -178,7 +178,7 @@ def test_every_key_that_changes_the_view(terminal: Callable[..., FakeTerminal], 
     screen.wait(f"event {EVENTS}/{EVENTS}")
     screen.press("1")
     screen.wait("─ Search map")
-    screen.press("t")
+    screen.press("v")
     screen.wait("─ Search tree")
     screen.press("6")
     screen.wait("─ Search tree")

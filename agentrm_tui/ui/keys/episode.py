@@ -87,7 +87,7 @@ _ACTIONS: tuple[Action, ...] = (
     Action("show_pane('picture')", "4", "Picture", "Go to the picture and the goal.", always, False, "View"),
     Action("show_pane('values')", "5", "Value", "Go to the value over steps.", always, False, "View"),
     Action("show_pane('tree')", "6", "Tree", "Go to the search tree.", always, False, "View"),
-    Action("other_view", "t", "Map/tree", "Show the search as a tree, or as a map.", always, True, "View"),
+    Action("other_view", "v", "Map/tree", "Show the search as a tree, or as a map.", always, True, "View"),
     Action(
         "follow",
         "escape",

@@ -124,11 +124,13 @@ class EpisodeScreen(EpisodePanes):
 
     def action_back(self) -> None:
         """One event back."""
-        self._seek(self.session.feed.position - 1)
+        self.session.feed.seek_event(-1)
+        self.refresh_run()
 
     def action_forward(self) -> None:
         """One event on."""
-        self._seek(self.session.feed.position + 1)
+        self.session.feed.seek_event(1)
+        self.refresh_run()
 
     def action_back_step(self) -> None:
         """Back to the environment step before."""
