@@ -379,6 +379,28 @@ def test_without_a_system_role_the_instruction_goes_into_the_goal(server: FakeSe
     assert len(policy.new_notices()) == 1
 
 
+def test_an_unnamed_refusal_of_the_system_role_is_found_out(server: FakeServer) -> None:
+    policy = OpenAIPolicy(server.address)
+    server.minds = lambda body: (400, b"{}") if body["messages"][0]["role"] == "system" else None
+    policy.propose([ask(steps=1), ask(n=2)])
+    assert server.asked[-1]["messages"][0]["content"] == "s\n\ngoal"
+    assert ["system message" in notice.text for notice in policy.new_notices()] == [True]
+    assert {"seed", "temperature", "logprobs", "max_tokens"} <= set(server.asked[-1])
+
+
+def test_a_request_that_grew_is_refused_for_its_length_where_nothing_else_is_said(server: FakeServer) -> None:
+    policy = OpenAIPolicy(server.address)
+    refusal = b'{"error": {"message": "Bad request"}}'
+    server.minds = lambda body: (400, refusal) if len(body["messages"]) > 8 else None
+    policy.propose([ask(steps=2)])
+    assert len(policy.propose([ask(steps=10)])[0]) == 1
+    assert policy.usage.dropped_observations == 8
+    refusal = b'{"error": {"message": "flagged by our policy"}}'
+    with pytest.raises(UsageError, match="flagged"):
+        policy.propose([ask(steps=10)])
+    assert policy.usage.dropped_observations == 8
+
+
 def test_quirks_are_known_beforehand(server: FakeServer) -> None:
     policy = OpenAIPolicy(f"{server.address}#small&seed=no&n=no&logprobs=no&stop=no&system=no&max_tokens=no&top_p=no")
     policy.propose([ask(n=3)])

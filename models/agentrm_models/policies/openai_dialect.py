@@ -59,8 +59,8 @@ class Dialect:
         """Whether one request may ask for several replies."""
         return "n" not in self._left_out
 
-    def body(self, model: str, call: Call) -> dict[str, Any]:
-        """The request, as this server takes it."""
+    def body(self, model: str, call: Call, merged: bool = False) -> dict[str, Any]:
+        """The request, as this server takes it; `merged` leaves the system message out in any case."""
         decoding, conversation = call.request.decoding, call.request.conversation
         values: dict[Parameter, object] = {
             "temperature": max(decoding.temperature, self._coldest),
@@ -74,7 +74,7 @@ class Dialect:
         if len(call.numbers) > 1:
             values["n"] = len(call.numbers)
         with self._lock:
-            messages = conversation if self._takes_system else merge_system(conversation)
+            messages = merge_system(conversation) if merged or not self._takes_system else conversation
             body: dict[str, Any] = {"model": model, "messages": msgspec.to_builtins(messages)}
             for name, value in values.items():
                 if name not in self._left_out:
@@ -85,13 +85,16 @@ class Dialect:
         """Note that the server took a request."""
         self._accepted.add(frozenset(body))
 
+    def took_the_like_of(self, body: dict[str, Any]) -> bool:
+        """Whether the server took a request with the same parameters before: they are not what it minds."""
+        return frozenset(body) in self._accepted
+
     def learn(self, refusal: StatusError, body: dict[str, Any], decoding: Decoding) -> Meaning:
         """Take in what a server minds about a request; what it minds about the window is for the caller."""
         meaning = read_refusal(refusal, _present(body))
         with self._lock:
-            if meaning.system and self._takes_system:
-                self._takes_system = False
-                self._tell("takes no system message, so the instruction goes into the first user message", refusal)
+            if meaning.system:
+                self._merge_system(refusal)
             if meaning.raised and self._coldest == 0:
                 self._coldest = ALMOST_ZERO
                 self._tell(f"takes no temperature 0, so it is asked for {ALMOST_ZERO:g}", refusal)
@@ -100,16 +103,16 @@ class Dialect:
         return meaning
 
     def search(
-        self, refusal: StatusError, body: dict[str, Any], decoding: Decoding, ask: Callable[[dict[str, Any]], bytes]
+        self, refusal: StatusError, body: dict[str, Any], call: Call, ask: Callable[[dict[str, Any]], bytes]
     ) -> bytes | None:
-        """Find the parameter that a request is refused for without its being named, by leaving out one at a time.
+        """Find what a request is refused for without its being named, by leaving out one parameter at a time.
 
         A request of which the like was taken before is not refused for its parameters.
 
         Returns:
-            The answer to the request without it; None where it is none of them.
+            The answer to the request without it; None where it is none of them, nor the system message.
         """
-        if refusal.status not in UNNAMED or frozenset(body) in self._accepted:
+        if refusal.status not in UNNAMED or self.took_the_like_of(body):
             return None
         for name, changed in _without_one(body):
             try:
@@ -117,9 +120,18 @@ class Dialect:
             except StatusError:
                 continue
             with self._lock:
-                self._leave_out(name, refusal, body, decoding)
+                self._leave_out(name, refusal, body, call.request.decoding)
             return answer
-        return None
+        merged = self.body(body["model"], call, merged=True)
+        if merged == body:
+            return None
+        try:
+            answer = ask(merged)
+        except StatusError:
+            return None
+        with self._lock:
+            self._merge_system(refusal)
+        return answer
 
     def give_one_each(self) -> None:
         """Ask for one reply a request from now on: the server gave fewer than it was asked for."""
@@ -127,6 +139,11 @@ class Dialect:
             if "n" not in self._left_out:
                 self._left_out.add("n")
                 self._tell("gives fewer replies than a request asks for, so it is asked for each by itself")
+
+    def _merge_system(self, refusal: StatusError) -> None:
+        if self._takes_system:
+            self._takes_system = False
+            self._tell("takes no system message, so the instruction goes into the first user message", refusal)
 
     def _leave_out(self, name: Parameter, refusal: StatusError, body: dict[str, Any], decoding: Decoding) -> None:
         if name in self._left_out:

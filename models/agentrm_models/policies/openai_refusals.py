@@ -40,7 +40,7 @@ _NAMES: dict[Parameter, re.Pattern[str]] = {
     "n": re.compile(
         r"['\"`]n['\"`]|(?<![\w'])n\s*(?:>|=|!|<|:|\bmust|\bis\b|\bparam|\bfield|\bcannot|\bshould|\bgreater|\blarger)"
         r"|\b(?:param\w*|field|argument|option)s?:?\s+n\b|\bbest_of\b|num_return|candidate_?count"
-        r"|\b(?:multiple|several|parallel|number of|more than (?:one|1|a single))\s+(?:\w+\s+)?"
+        r"|\b(?:multiple|several|parallel|number of|one|single|more than (?:one|1|a single))\s+(?:\w+\s+)?"
         r"(?:choice|completion|candidate|sample|response|generation|output|repl|sequence|answer)"
     ),
     "stop": re.compile(r"\bstop(?:_?(?:sequences?|words?|tokens?|strings?))?\b"),
@@ -72,7 +72,8 @@ _SYSTEM = re.compile(
     r"|(?:not|n't|only|unsupported|invalid|unknown|unexpected).{0,60}"
     r"(?:['\"`]system['\"`]|\bsystem[- ](?:role|message))"
     r"|['\"`]system['\"`].{0,60}(?:not supported|unsupported|not allowed|invalid)"
-    r"|roles? must alternate|only [\w\s,/'\"`]{0,40}\broles?\b",
+    r"|roles? must|only [\w\s,/'\"`]{0,40}\broles?\b|(?:unexpected|unknown|invalid|unsupported)\s(?:message\s)?role"
+    r"|first message must|developer instruction",
     re.DOTALL,
 )
 _WINDOW_CODE = re.compile(
@@ -86,7 +87,9 @@ _WINDOW = re.compile(
     r"|(?:exceed|longer|too (?:long|large|many)|beyond|max(?:imum)?)\b.{0,60}"
     r"\b(?:prompt|inputs?|context|sequence|conversation|model_?len)"
     r"|max[_ ]?(?:model|seq|input|prompt|context|position)\w*[_ ]?(?:len|tokens|size)"
-    r"|(?:reduce|shorten|truncate).{0,40}(?:length|prompt|messages|input|conversation)",
+    r"|(?:reduce|shorten|truncate).{0,40}(?:length|prompt|messages|input|conversation)"
+    r"|(?<!\w)(?:inputs?|prompt)\W.{0,40}(?:less|fewer|at most|<).{0,30}tokens|input length should|history.{0,20}longer"
+    r"|tokens.{0,40}(?:above|over|beyond) the (?:limit|maximum)|kv cache.{0,20}full",
     re.DOTALL,
 )
 _MAYBE_WINDOW = re.compile(
@@ -94,6 +97,15 @@ _MAYBE_WINDOW = re.compile(
     r"|(?:too (?:long|large|big|many)|exceed)\w*\b.{0,60}\b(?:messages?|text|request|payload|body|tokens?)\b",
     re.DOTALL,
 )
+
+
+_MODERATION = re.compile(r"polic|moderat|safety|harm|forbidden|filter|flagged|blocked|violat")
+
+
+def may_be_window(refusal: StatusError) -> bool:
+    """Whether a refusal that says nothing may mean the length: it does not speak of what a text is about."""
+    words = refusal.body.decode("utf-8", "replace").lower()
+    return refusal.status in UNNAMED and not _MODERATION.search(words)
 
 
 class Meaning(NamedTuple):

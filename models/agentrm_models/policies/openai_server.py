@@ -16,6 +16,7 @@ from agentrm_models.notices import Notices
 from agentrm_models.policies.base import Candidate
 from agentrm_models.policies.openai_answers import Answer, ServedModel, read_completion, read_models
 from agentrm_models.policies.openai_dialect import Call, Dialect
+from agentrm_models.policies.openai_refusals import Meaning, may_be_window
 from agentrm_models.policies.served import Quirks
 from agentrm_models.replies import OBSERVATION
 from agentrm_models.server_address import KEY_VARIABLE, SEND_KEY, is_key_withheld
@@ -125,7 +126,8 @@ class OpenAIServer:
                 if self.dialect.body(model, call) != body:
                     continue
                 conversation = call.request.conversation
-                shorter = _shortened(conversation) if meaning.window else conversation
+                guessed = meaning == Meaning() and self.dialect.took_the_like_of(body) and may_be_window(refusal)
+                shorter = _shortened(conversation) if meaning.window or guessed else conversation
                 if len(shorter) < len(conversation):
                     dropped += (len(conversation) - len(shorter)) // 2
                     call = call._replace(request=msgspec.structs.replace(call.request, conversation=shorter))
@@ -173,7 +175,7 @@ class OpenAIServer:
         with self.dialect.searching:
             if self.dialect.body(self._model, call) != body:
                 return None
-            content = self.dialect.search(refusal, body, call.request.decoding, post)
+            content = self.dialect.search(refusal, body, call, post)
         return None if content is None else self._read(content, self.dialect.body(self._model, call), call)
 
     def _list_models(self, name: str, stay: bool) -> list[ServedModel]:
