@@ -50,7 +50,8 @@ HARMONY = Marks(
     "<|channel|>analysis<|message|>",
     "<|channel|>final<|message|>",
     re.compile(
-        r"(?:<\|end\|>)?\s*(?:<\|start\|>assistant)?\s*(?:<\|channel\|>final[^<\n]*<\|message\|>|(?=<\|channel\|>commentary))"
+        r"(?:<\|end\|>\s*+)?(?:<\|start\|>assistant\s*+)?"
+        r"(?:<\|channel\|>final[^<\n]*+<\|message\|>|(?=<\|channel\|>commentary))"
     ),
     "<|end|><|start|>assistant<|channel|>final<|message|>",
 )
@@ -74,8 +75,8 @@ MARK_ENDS = frozenset(marks.closing[-1] for marks in ALL_MARKS)
 """Characters in which closing marks end: no other character can complete one."""
 
 _OPENINGS = re.compile("|".join(f"(?P<m{place}>{re.escape(marks.opening)})" for place, marks in enumerate(ALL_MARKS)))
-_BEHIND = re.compile(rf"\s*(?:{_OPENINGS.pattern})")
-_AT_LINE = re.compile(rf"(?:\A|(?<=\n))[ \t]*(?:{_OPENINGS.pattern})")
+_BEHIND = re.compile(rf"\s*+(?:{_OPENINGS.pattern})")
+_AT_LINE = re.compile(rf"(?:\A|(?<=\n))[ \t]*+(?:{_OPENINGS.pattern})")
 _HARMONY_PARTS = ("<|channel|>", "<|message|>", "<|start|>", "<|end|>")
 _FLAT_HARMONY = re.compile(r"\Aanalysis(?P<reasoning>.+?)assistantfinal(?P<reply>.*)\Z", re.DOTALL)
 """What is left of harmony's channels where a server has dropped their marks."""
