@@ -20,6 +20,7 @@ class FakeServer(ThreadingHTTPServer):
         self.models: list[dict[str, Any]] = [{"id": "small", "max_model_len": 4096}]
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
+        self.paths: list[str] = []
         self.knows_n = True
         self.knows_logprobs = True
         self.longest = 100
@@ -56,6 +57,7 @@ class FakeHandler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked.append(body)
+        self.server.paths.append(self.path)
         self.server.keys.append(self.headers.get("Authorization"))
         if refusal := self.server.minds(body):
             return self.answer(*refusal)

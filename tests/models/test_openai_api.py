@@ -401,6 +401,24 @@ def test_a_request_that_grew_is_refused_for_its_length_where_nothing_else_is_sai
     assert policy.usage.dropped_observations == 8
 
 
+def test_a_base_model_is_given_one_text(server: FakeServer) -> None:
+    server.minds = lambda body: (400, b'{"error": "you must provide a chat template"}') if "messages" in body else None
+    with pytest.raises(UsageError, match=r"provide a chat template\. For a base model, put &api=completions"):
+        OpenAIPolicy(server.address).propose([ask()])
+    server.asked.clear()
+    policy = OpenAIPolicy(f"{server.address}#small&api=completions")
+    texts = [" Thought: t\nAction: a", "Action: b\nUser: c"]
+    choices = [{"text": text, "logprobs": {"token_logprobs": [-1.5]}} for text in texts]
+    server.answer = json.dumps({"choices": choices}).encode()
+    replies = policy.propose([ask(n=2, steps=1)])[0]
+    assert [reply.text for reply in replies] == ["Thought: t\nAction: a", "Action: b"]
+    assert replies[0].log_probability == -1.5 and math.isnan(replies[1].log_probability)
+    body = server.asked[-1]
+    assert body["prompt"] == "System: s\nUser: goal\nAssistant: a0\nUser: o0\nAssistant:"
+    assert body["stop"] == ["\nObservation:", "\nUser:", "\nSystem:"] and body["logprobs"] == 1
+    assert "messages" not in body and server.paths[-1].endswith("/v1/completions")
+
+
 def test_quirks_are_known_beforehand(server: FakeServer) -> None:
     policy = OpenAIPolicy(f"{server.address}#small&seed=no&n=no&logprobs=no&stop=no&system=no&max_tokens=no&top_p=no")
     policy.propose([ask(n=3)])

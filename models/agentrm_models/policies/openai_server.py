@@ -17,6 +17,7 @@ from agentrm_models.policies.base import Candidate
 from agentrm_models.policies.openai_answers import Answer, ServedModel, read_completion, read_models
 from agentrm_models.policies.openai_dialect import Call, Dialect
 from agentrm_models.policies.openai_refusals import Meaning, may_be_window
+from agentrm_models.policies.openai_text import as_text, own_turn
 from agentrm_models.policies.served import Quirks
 from agentrm_models.replies import OBSERVATION
 from agentrm_models.server_address import KEY_VARIABLE, SEND_KEY, is_key_withheld
@@ -33,7 +34,7 @@ _WORDS = 80
 LOOK_SECONDS = 10.0
 """Within which one of several servers has to say which models it has."""
 
-_CHAT = "/chat/completions"
+_PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 
 
 class OpenAIServer:
@@ -55,6 +56,8 @@ class OpenAIServer:
         self._key = key
         self._notices = notices
         self._has_list = quirks.list == "yes"
+        self._text = quirks.api == "completions"
+        self._path = _PATHS[quirks.api]
         self._model = ""
 
     def choose_model(self, name: str, *, stay: bool = True) -> ServedModel:
@@ -115,7 +118,8 @@ class OpenAIServer:
         dropped, stumbles, model = 0, 0, self._model
 
         def post(body: dict[str, Any]) -> bytes:
-            return self.http.post(_CHAT, body, on_wait, repeatable=True, stay=stay)
+            written = as_text(body) if self._text else body
+            return self.http.post(self._path, written, on_wait, repeatable=True, stay=stay)
 
         while True:
             body = self.dialect.body(model, call)
@@ -138,7 +142,7 @@ class OpenAIServer:
                 if self.dialect.body(model, call) != body:
                     continue
                 if refusal.status != STUMBLE or refusal.hidden or not stay or stumbles == STUMBLES:
-                    raise self.meaning(refusal, _CHAT) from None
+                    raise self.meaning(refusal, self._path) from None
                 stumbles += 1
                 self.http.rest(stumbles, f"{refusal.status} {refusal.text[:_WORDS]}", on_wait)
 
@@ -150,7 +154,9 @@ class OpenAIServer:
             case 404:
                 return UsageError(f"{self.base}{path} was not found: {refusal.text}", "It usually ends in /v1.")
             case 400 | 413 | 422:
-                return UsageError(f"{self.base} refuses the request: {refusal.text}")
+                base = "chat template" in refusal.text.lower() and not self._text
+                remedy = "For a base model, put &api=completions behind the address." if base else ""
+                return UsageError(f"{self.base} refuses the request: {refusal.text}", remedy)
             case status:
                 how = "" if refusal.hidden else f" with status {status}"
                 kind = ServerDownError if status >= 500 else DataError
@@ -164,6 +170,8 @@ class OpenAIServer:
             self.dialect.give_one_each()
         if "logprobs" in body and any(math.isnan(candidate.log_probability) for candidate in answer.candidates):
             self._notices.add(f"{self.base} leaves out log-probabilities, so those of some replies are unknown")
+        if self._text:
+            answer = answer._replace(candidates=[own_turn(candidate) for candidate in answer.candidates])
         if not call.request.whole_turn:
             answer = answer._replace(candidates=[_cut(candidate) for candidate in answer.candidates])
         return answer

@@ -29,6 +29,7 @@ class Quirks(msgspec.Struct, frozen=True):
         max_tokens: `no` leaves the limit of a reply out; `max_completion_tokens` is its newer name.
         system: `no` puts the instruction into the first user message.
         list: `no` does not ask which models there are.
+        api: `completions` sends one text, for base models, which have no chat template.
         timeout: Seconds until an answer has to be there as a whole.
         patience: Seconds over which a server that is busy, loading or restarting is asked again.
     """
@@ -42,6 +43,7 @@ class Quirks(msgspec.Struct, frozen=True):
     max_tokens: Literal["yes", "no", "max_completion_tokens"] = "yes"
     system: YesNo = "yes"
     list: YesNo = "yes"
+    api: Literal["chat", "completions"] = "chat"
     timeout: float = 300.0
     patience: float = 600.0
 
