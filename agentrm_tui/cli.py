@@ -307,7 +307,8 @@ def _plan(environment: str, flags: dict[str, Any]) -> RunPlan:
     levels = (flags["level"],) if flags["level"] else ()
     choice = TaskChoice(named, levels, flags["number"], flags["first_seed"], flags["split"])
     same = ("policy", "reward", "temperature", "top_p", "max_tokens", "reasoning_tokens", "max_steps", "seed")
-    fields = {name: flags[name] for name in same}
+    fields = {name: flags[name] for name in (*same, "demonstrations")}
+    fields["candidates"] = flags["candidate_kind"]
     return make_plan(environment, choice, search, **fields, load=load_from(flags), parallel=flags.get("parallel", 1))
 
 

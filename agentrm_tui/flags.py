@@ -59,6 +59,23 @@ class Finite(click.FloatRange):
         return number
 
 
+class Demonstrations(click.ParamType[int | str]):
+    """A number of the expert's episodes, or a file of episodes."""
+
+    name = "demonstrations"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """Read a whole number, or the name of a file that exists."""
+        if isinstance(value, int):
+            return value
+        text = str(value)
+        if text.isascii() and text.isdigit():
+            return min(int(text), 10**6)
+        if not Path(text).expanduser().is_file():
+            self.fail(f"{text[:200]!r} is neither a whole number nor a file.", param, ctx)
+        return text
+
+
 def own_file_options() -> list[Callable[[Function], Function]]:
     """The flags that name a person's own files."""
     return [
@@ -152,6 +169,21 @@ def playing_options(command: Function) -> Function:
         click.option("--split", type=click.Choice(["train", "dev", "test"]), default="test", show_default=True),
         click.option("--policy", default="", metavar="SPEC", help="bundled:NAME, folder, .gguf, hf:…, URL, human, …"),
         click.option("--reward", default="", metavar="SPEC", help="bundled:NAME, folder, hf:…, random."),
+        click.option(
+            "--demonstrations",
+            type=Demonstrations(),
+            default=0,
+            metavar="N|FILE",
+            help="Example episodes shown before the goal: the expert's on training tasks, or a file of them.",
+        ),
+        click.option(
+            "--candidates",
+            "candidate_kind",
+            type=click.Choice(["sampled", "valid"]),
+            default="sampled",
+            show_default=True,
+            help="valid: the policy weighs the environment's valid actions instead of writing.",
+        ),
         click.option("--max-steps", type=COUNT_OR_NONE, default=0, metavar="N", help="Step limit; 0: the task's."),
         *sampling_options(64),
         *loading_options(),

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from agentrm_models.errors import AgentRMError, InterruptedRun, MemoryExhaustedError
+from agentrm_models.messages import Conversation
 from agentrm_models.policies.base import Policy
 from agentrm_models.rewards.base import RewardModel
 from agentrm_tui.environments.base import Environment
@@ -44,6 +45,7 @@ def run_plan(
     loading: Sequence[ev.ModelLoading] = (),
     environments: Callable[[str], Environment] = make_environment,
     keep_trees: bool = True,
+    demonstrations: Sequence[Conversation] = (),
 ) -> RunState:
     """Run a plan to its end and return the state that its events give.
 
@@ -56,13 +58,15 @@ def run_plan(
         loading: What loading the models took, told right after `run_started`.
         environments: Makes an instance by name.
         keep_trees: Keep the trees of all ended episodes, not only of as many as are driven at once.
+        demonstrations: Shown to the policy before each goal; a resumed run has its own.
 
     Raises:
         UsageError: The plan does not fit the models or the environment.
         InterruptedRun: Stopped by the control, after `run_finished` was written; the file can be gone on with.
         AgentRMError: Every episode failed; the first episode's error.
     """
-    return _Batch(plan, policy, reward, emit, control or RunFreely(), resume, environments, keep_trees).drive(loading)
+    batch = _Batch(plan, policy, reward, emit, control or RunFreely(), resume, environments, keep_trees)
+    return batch.drive(loading, demonstrations)
 
 
 def chosen_parallel(plan: RunPlan) -> int:
@@ -110,7 +114,7 @@ class _Batch:
         self._calls = ModelCalls(policy, reward, control)
         self._first_error: Exception | None = None
 
-    def drive(self, loading: Sequence[ev.ModelLoading]) -> RunState:
+    def drive(self, loading: Sequence[ev.ModelLoading], demonstrations: Sequence[Conversation]) -> RunState:
         """Run to the end; see `run_plan`."""
         try:
             environment = self._borrow()
@@ -118,7 +122,7 @@ class _Batch:
             self._take_up()
             if self._resumed and not (self._waiting or self._left) and self._state.finished is not None:
                 return self._state
-            self._run(environment, loading)
+            self._run(environment, loading, demonstrations)
         finally:
             for made in self._made:
                 made.close()
@@ -128,9 +132,14 @@ class _Batch:
             raise self._first_error if known else AgentRMError(f"every episode failed: {cause}", remedy)
         return self._state
 
-    def _run(self, environment: Environment, loading: Sequence[ev.ModelLoading]) -> None:
+    def _run(
+        self,
+        environment: Environment,
+        loading: Sequence[ev.ModelLoading],
+        demonstrations: Sequence[Conversation],
+    ) -> None:
         try:
-            self._begin(environment, loading)
+            self._begin(environment, loading, demonstrations)
             self._free.append(environment)
             while self._fill():
                 self._round()
@@ -143,13 +152,18 @@ class _Batch:
             self._end("failed")
             raise
 
-    def _begin(self, environment: Environment, loading: Sequence[ev.ModelLoading]) -> None:
+    def _begin(
+        self,
+        environment: Environment,
+        loading: Sequence[ev.ModelLoading],
+        demonstrations: Sequence[Conversation],
+    ) -> None:
         if self._resumed:
             notice = check_same_models(self._state, self._players)
             if notice:
                 self._record(ev.Fault(message=notice))
             return
-        self._record(run_started(self._plan, self._players, environment.traits, self._width))
+        self._record(run_started(self._plan, self._players, environment.traits, self._width, demonstrations))
         for event in loading:
             self._record(event)
 

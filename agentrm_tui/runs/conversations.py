@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from agentrm_models.messages import Conversation, Message, PromptStyle
 from agentrm_tui.runs.events import EpisodeStarted
 from agentrm_tui.search.tree import Node, NodeId, Tree
 
 
 def policy_conversation(
-    start: EpisodeStarted, tree: Tree, node_id: NodeId, style: PromptStyle = "full"
+    start: EpisodeStarted,
+    tree: Tree,
+    node_id: NodeId,
+    style: PromptStyle = "full",
+    demonstrations: Sequence[Conversation] = (),
 ) -> Conversation:
     """The history up to and including a node's observation: ends in a user message, ready for the next reply.
 
     System is the instruction, the first user message the goal and the first observation; then reply and observation
     take turns. The node must have been acted. Where a client brought the conversation, its own messages are given.
+
+    Args:
+        demonstrations: Whole episodes, put between the system message and the goal.
     """
     path = tree.path(node_id)
-    return (*_opening(start, style), *(message for node in path[1:] for message in _turn(node)))
+    instruction, *opening = _opening(start, style)
+    shown = (message for demonstration in demonstrations for message in demonstration)
+    return (instruction, *shown, *opening, *(message for node in path[1:] for message in _turn(node)))
 
 
 def reward_conversation(

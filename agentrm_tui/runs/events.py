@@ -44,6 +44,7 @@ class RunStarted(Event, frozen=True, kw_only=True, omit_defaults=False, tag="run
         build: Version of the program.
         device: Where the models compute; never `auto`.
         parallel: Episodes driven at once; never 0.
+        demonstrations: Example episodes that the policy is shown before each goal; each ends with a reply.
     """
 
     plan: RunPlan
@@ -56,6 +57,7 @@ class RunStarted(Event, frozen=True, kw_only=True, omit_defaults=False, tag="run
     build: str = ""
     device: str = "cpu"
     parallel: int = 1
+    demonstrations: tuple[Conversation, ...] = ()
 
 
 class ModelLoading(Event, frozen=True, kw_only=True, omit_defaults=True, tag="model_loading"):

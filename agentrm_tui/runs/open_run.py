@@ -17,12 +17,15 @@ import msgspec
 from agentrm_models.errors import DataError
 from agentrm_models.http import WaitHook, waits_told_to
 from agentrm_models.load_options import LoadOptions
+from agentrm_models.messages import Conversation
+from agentrm_models.policies.valid_actions import among_valid_actions
 from agentrm_models.server_address import keys_withheld
 from agentrm_models.trie.ledger import begin_run
 from agentrm_tui.environments.base import Environment
 from agentrm_tui.environments.registry import make_environment
 from agentrm_tui.runs.batch import run_plan
 from agentrm_tui.runs.control import Control
+from agentrm_tui.runs.demonstrations import demonstrations_of
 from agentrm_tui.runs.events import AnyEvent, ModelLoading
 from agentrm_tui.runs.plan import RunPlan
 from agentrm_tui.runs.state import RunState
@@ -122,10 +125,11 @@ class OpenRun:
         loading: list[ModelLoading],
         environment: Environment,
         keep_trees: bool,
+        demonstrations: Sequence[Conversation],
     ) -> None:
         self.plan, self.policy, self.reward, self.resumed = plan, policy, reward, resumed
         self._writer, self._loading, self._spare = writer, loading, [environment]
-        self._keep_trees = keep_trees
+        self._keep_trees, self._demonstrations = keep_trees, demonstrations
 
     @property
     def loading(self) -> Sequence[ModelLoading]:
@@ -160,6 +164,7 @@ class OpenRun:
             loading=self._loading,
             environments=lambda name: self._spare.pop() if self._spare else make_environment(name),
             keep_trees=self._keep_trees,
+            demonstrations=self._demonstrations,
         )
 
     def close(self) -> None:
@@ -233,9 +238,12 @@ def _load(
     """Load what a plan names, and check its tasks."""
     environment = loading.load("environment", plan.environment, lambda: environments(plan.environment))
     try:
-        for task in plan.tasks:
-            environment.task(task)
+        tasks = [environment.task(task) for task in plan.tasks]
+        shown: Sequence[Conversation] = ()
+        if plan.demonstrations and (resumed is None or resumed.run is None):
+            shown = demonstrations_of(plan, environment, tasks, environments)
         policy = loading.load_model("policy", plan.policy, lambda: source.policy(plan.policy, plan.load))
+        policy = among_valid_actions(policy) if plan.candidates == "valid" else policy
         reward = None
         if plan.reward:
             reward = loading.load_reward(plan.reward, lambda: source.reward(plan.reward, plan.load))
@@ -251,6 +259,7 @@ def _load(
         loading=loading.events,
         environment=environment,
         keep_trees=keep_trees,
+        demonstrations=shown,
     )
 
 

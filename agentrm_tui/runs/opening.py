@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from uuid import uuid4
@@ -10,6 +11,7 @@ from uuid import uuid4
 import msgspec
 
 from agentrm_models.errors import UsageError
+from agentrm_models.messages import Conversation
 from agentrm_tui.environments.base import Environment, EnvironmentTraits, Task
 from agentrm_tui.runs.calls import Players
 from agentrm_tui.runs.events import EpisodeStarted, RunStarted
@@ -29,7 +31,12 @@ def fitted_plan(plan: RunPlan, players: Players, environment: EnvironmentTraits)
     search, policy, reward = plan.search, players.policy, players.reward
     if search.needs_reward and reward is None:
         raise UsageError(f"search {search.name!r} needs a reward model", "Give one with --reward.")
-    if plan.temperature == 0 and search.samples > 1 and not (policy.deterministic or policy.interactive):
+    if plan.candidates == "valid" and not environment.valid_actions:
+        raise UsageError(
+            f"environment {environment.name!r} does not list its valid actions", "Leave out --candidates valid."
+        )
+    ranked = plan.candidates == "valid" or policy.deterministic or policy.interactive
+    if plan.temperature == 0 and search.samples > 1 and not ranked:
         raise UsageError(
             f"search {search.name!r} samples several replies, but temperature 0 gives only one",
             "Raise --temperature, or use --search greedy.",
@@ -52,7 +59,13 @@ def fitted_plan(plan: RunPlan, players: Players, environment: EnvironmentTraits)
     return msgspec.structs.replace(plan, search=search)
 
 
-def run_started(plan: RunPlan, players: Players, environment: EnvironmentTraits, parallel: int) -> RunStarted:
+def run_started(
+    plan: RunPlan,
+    players: Players,
+    environment: EnvironmentTraits,
+    parallel: int,
+    demonstrations: Sequence[Conversation] = (),
+) -> RunStarted:
     """The first event: the plan, and what was found on the machine."""
     return RunStarted(
         run=uuid4().hex[:8],
@@ -64,6 +77,7 @@ def run_started(plan: RunPlan, players: Players, environment: EnvironmentTraits,
         build=build(),
         device=resolved_device(plan.load.device),
         parallel=parallel,
+        demonstrations=tuple(demonstrations),
     )
 
 

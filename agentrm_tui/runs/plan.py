@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 import msgspec
 
 from agentrm_models.load_options import LoadOptions
 from agentrm_tui.search.beam import Beam
 from agentrm_tui.search.registry import SearchSettings
+
+CandidateKind: TypeAlias = Literal["sampled", "valid"]
 
 
 class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +25,9 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
         temperature: Of sampling; greedy search always uses 0.
         max_tokens: Tokens a reply may have.
         reasoning_tokens: Tokens that reasoning before a reply may have, beside `max_tokens`; 0: it counts within them.
+        candidates: `sampled`: the policy writes replies; `valid`: it weighs the environment's valid actions.
+        demonstrations: Example episodes shown before the goal: how many the expert plays on training tasks, or the file
+            that holds them. Their texts stand in `run_started`.
         max_steps: Step limit that overrides the task's own when smaller; 0 keeps the task's.
         seed: Of the sampling noise.
         parallel: Episodes driven at once; 0 lets the runner choose.
@@ -36,6 +43,8 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     top_p: float = 1.0
     max_tokens: int = 64
     reasoning_tokens: int = 0
+    candidates: CandidateKind = "sampled"
+    demonstrations: int | str = 0
     max_steps: int = 0
     seed: int = 0
     parallel: int = 1

@@ -20,6 +20,10 @@ from agentrm_tui.search.registry import ALGORITHMS, SearchSettings
 FieldKind: TypeAlias = Literal["whole", "decimal", "choice", "switch", "grid"]
 
 
+PLANS_OWN = {"candidates": "siblings"}
+"""Settings whose name is that of another flag, and what their flag is called."""
+
+
 class SearchField(NamedTuple):
     """One setting of an algorithm.
 
@@ -40,8 +44,9 @@ class SearchField(NamedTuple):
 
     @property
     def flag(self) -> str:
-        """The command line's flag."""
-        return f"-{self.name}" if len(self.name) == 1 else f"--{self.name.replace('_', '-')}"
+        """The command line's flag: the name, unless a field of the plan has that one."""
+        name = PLANS_OWN.get(self.name, self.name)
+        return f"-{name}" if len(name) == 1 else f"--{name.replace('_', '-')}"
 
     def write(self, value: Any) -> str:
         """A value as it is typed."""

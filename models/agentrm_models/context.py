@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from agentrm_models.chat import ChatEncoder
-from agentrm_models.messages import Conversation
+from agentrm_models.messages import Conversation, goal_length, without_first_demonstration
 from agentrm_models.trie.states import Span
 
 
@@ -30,7 +30,12 @@ class FittedContext(NamedTuple):
 
 
 def fit_context(
-    encoder: Encodes, conversation: Conversation, window: int, reserve: int, add_generation_prompt: bool
+    encoder: Encodes,
+    conversation: Conversation,
+    window: int,
+    reserve: int,
+    add_generation_prompt: bool,
+    demonstrations: tuple[int, ...] = (),
 ) -> FittedContext:
     """Encode a conversation so that it fits `window` tokens with `reserve` to spare (window 0: no limit).
 
@@ -38,16 +43,23 @@ def fit_context(
     that had led to it, until half of the window is used. How much goes is found by going through the conversation as it
     grew, so it depends on nothing else, and while the conversation grows on the same messages stay: the cache
     survives. A goal or a last observation that alone is too long loses its middle.
+
+    Demonstrations stay whole, as a part of the goal, or go whole, the first one first, where with them the goal would
+    fill more than half of the window.
+
+    Args:
+        demonstrations: Messages of each of them, between the system message and the goal.
     """
     ids = encoder.ids(conversation, add_generation_prompt)
     if not window or len(ids) + reserve <= window:
         return FittedContext(ids, 0)
-    goal, dropped = _goal_length(conversation), 0
+    conversation, shown, left_out = _with_room(encoder, conversation, window, reserve, demonstrations)
+    goal, dropped = goal_length(conversation, shown), 0
     for end in range(goal, len(conversation) + 1):
         if end < len(conversation) and conversation[end - 1].role != "user":
             continue
         ids, dropped = _shrink(encoder, conversation[:end], goal, dropped, window, reserve, add_generation_prompt)
-    return FittedContext(_cut_middle(ids, window, reserve), dropped)
+    return FittedContext(_cut_middle(ids, window, reserve), dropped + left_out)
 
 
 def reply_span(encoder: ChatEncoder, conversation: Conversation, length: int) -> Span:
@@ -73,11 +85,18 @@ def _shrink(
     return ids, dropped
 
 
-def _goal_length(conversation: Conversation) -> int:
-    for index, message in enumerate(conversation):
-        if message.role == "user":
-            return index + 1
-    return min(1, len(conversation))
+def _with_room(
+    encoder: Encodes, conversation: Conversation, window: int, reserve: int, demonstrations: tuple[int, ...]
+) -> tuple[Conversation, tuple[int, ...], int]:
+    """The conversation with as many demonstrations as half of the window holds with the goal; what is left out."""
+    dropped = 0
+    while demonstrations:
+        opening = conversation[: goal_length(conversation, demonstrations)]
+        if len(encoder.ids(opening, True)) + reserve <= window // 2:
+            break
+        dropped += (demonstrations[0] + 1) // 2
+        conversation, demonstrations = without_first_demonstration(conversation, demonstrations)
+    return conversation, demonstrations, dropped
 
 
 def _without(conversation: Conversation, goal: int, dropped: int) -> Conversation:

@@ -46,3 +46,17 @@ def merge_system(conversation: Conversation) -> Conversation:
     if rest and rest[0].role == "user":
         return (Message("user", f"{system.content}\n\n{rest[0].content}"), *rest[1:])
     return (Message("user", system.content), *rest)
+
+
+def goal_length(conversation: Conversation, demonstrations: tuple[int, ...] = ()) -> int:
+    """Messages up to the goal, demonstrations before it included."""
+    first = next((index for index, message in enumerate(conversation) if message.role == "user"), 0)
+    return min(first + sum(demonstrations) + 1, len(conversation))
+
+
+def without_first_demonstration(
+    conversation: Conversation, demonstrations: tuple[int, ...]
+) -> tuple[Conversation, tuple[int, ...]]:
+    """The conversation without the first of its demonstrations, and those that are left."""
+    begin = goal_length(conversation) - 1
+    return conversation[:begin] + conversation[begin + demonstrations[0] :], demonstrations[1:]

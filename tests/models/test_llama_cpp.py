@@ -46,7 +46,7 @@ def make(file: Path, cache_bytes: int = 0, **changes: object) -> LanguageModelPo
 
 
 def prompt_ids(policy: LanguageModelPolicy, request: ProposeRequest) -> list[int]:
-    return policy._fit(request).ids
+    return policy._fit(request.conversation, request.decoding.max_tokens, ()).ids
 
 
 def ask(

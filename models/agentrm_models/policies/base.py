@@ -60,6 +60,7 @@ class ProposeRequest(msgspec.Struct, frozen=True):
         expert_action: Given only when the policy says it wants it.
         whole_turn: Let a reply go on behind its action, until its turn ends.
         episode: Requests that share a beginning have it in common: of several servers they go to the same one.
+        demonstrations: Messages of each example episode between the instruction and the goal, in order.
     """
 
     conversation: Conversation
@@ -71,6 +72,7 @@ class ProposeRequest(msgspec.Struct, frozen=True):
     expert_action: str = ""
     whole_turn: bool = False
     episode: str = ""
+    demonstrations: tuple[int, ...] = ()
 
 
 class Candidate(NamedTuple):

@@ -6,7 +6,8 @@ sampled anew. Backends differ in how outputs are computed and kept, and in nothi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Protocol, runtime_checkable
 
@@ -14,16 +15,24 @@ import msgspec
 
 from agentrm_models.chat import ChatEncoder
 from agentrm_models.context import FittedContext, fit_context
+from agentrm_models.errors import DataError
 from agentrm_models.generation import Branch, Prompt, generate, tokens_at_most
 from agentrm_models.messages import Conversation
 from agentrm_models.policies.base import Candidate, Decoding, PolicyTraits, ProposeRequest
+from agentrm_models.policies.reply_likelihood import (
+    EncodedQuestion,
+    ReplyLikelihood,
+    ReplyQuestion,
+    reply_ids,
+    weigh,
+)
 from agentrm_models.replies import action_of, may_take_input
 from agentrm_models.sampling import check_decoding
 from agentrm_models.trie.backends import ClosedBackend
 from agentrm_models.trie.ledger import TokenLedger
 from agentrm_models.trie.memory import in_smaller_batches
 from agentrm_models.trie.states import Backend
-from agentrm_models.usage import ProgressHook, Usage, ignore_progress
+from agentrm_models.usage import Progress, ProgressHook, Usage, ignore_progress
 
 ATTEMPTS = 4
 """How often a candidate is sampled at most until its action is not excluded; then it is taken as it is."""
@@ -105,17 +114,55 @@ class LanguageModelPolicy:
             MemoryExhaustedError: No memory left even for one sequence.
             InterruptedRun: Raised by the progress hook.
         """
-        started, computed, unique = perf_counter(), self._backend.computed, self._ledger.unique
         for request in requests:
             check_decoding(request.decoding, request.n)
-        if isinstance(self._backend, KeepsSequences):
-            self._backend.begin_call(progress)
-        contexts = [self._fit(request) for request in requests]
+        contexts = [
+            self._fit(request.conversation, tokens_at_most(request.decoding, self._encoder), request.demonstrations)
+            for request in requests
+        ]
         prompts = [self._prompt(request, context) for request, context in zip(requests, contexts, strict=True)]
         branches: list[dict[int, Branch]] = [{} for _ in requests]
-        try:
+        with self._counted(contexts, progress):
             for attempt in range(ATTEMPTS):
                 self._sample(requests, prompts, branches, attempt, progress)
+        return [[numbered[number].candidate() for number in sorted(numbered)] for numbered in branches]
+
+    def likelihoods(
+        self, questions: Sequence[ReplyQuestion], progress: ProgressHook = ignore_progress
+    ) -> list[list[ReplyLikelihood]]:
+        """How likely replies are that it did not write; see `reply_likelihood.TellsLikelihood`."""
+        encoded, contexts = list[EncodedQuestion](), list[FittedContext]()
+        for conversation, texts, demonstrations in questions:
+            replies = tuple(reply_ids(self._encoder, conversation, text) for text in texts)
+            longest = max(map(len, replies), default=0)
+            context = self._fit(conversation, longest, demonstrations)
+            if 0 < self._traits.context_length < len(context.ids) + longest:
+                raise DataError(f"an action of {longest} tokens does not fit the window of {self._traits.name}")
+            encoded.append(EncodedQuestion([*context.ids, *self._behind_reasoning()], replies))
+            contexts.append(context)
+        total = sum(len(question.replies) for question in encoded)
+        with self._counted(contexts, progress):
+            progress(Progress("weighing actions", 0, total))
+            found = weigh(self._backend, encoded)
+            progress(Progress("weighing actions", total, total))
+            for question in encoded:
+                history = self._ledger.add(question.prompt)
+                for reply in question.replies:
+                    self._ledger.add(reply, history)
+        return found
+
+    def _behind_reasoning(self) -> list[int]:
+        """What ends the reasoning that the template opens before every reply."""
+        return self._encoder.closing_ids(self._encoder.opened) if self._encoder.opened else []
+
+    @contextmanager
+    def _counted(self, contexts: Sequence[FittedContext], progress: ProgressHook) -> Iterator[None]:
+        """One call of the backend, with what it costs."""
+        started, computed, unique = perf_counter(), self._backend.computed, self._ledger.unique
+        if isinstance(self._backend, KeepsSequences):
+            self._backend.begin_call(progress)
+        try:
+            yield
         finally:
             self._usage += Usage(
                 tokens_computed=self._backend.computed - computed,
@@ -124,7 +171,6 @@ class LanguageModelPolicy:
                 dropped_observations=sum(context.dropped for context in contexts),
                 milliseconds=(perf_counter() - started) * 1e3,
             )
-        return [[numbered[number].candidate() for number in sorted(numbered)] for numbered in branches]
 
     def count_tokens(self, conversation: Conversation) -> int:
         """Tokens of a conversation and of what begins the next reply, nothing left out."""
@@ -141,13 +187,14 @@ class LanguageModelPolicy:
             self._backend.close()
         self._backend = ClosedBackend()
 
-    def _fit(self, request: ProposeRequest) -> FittedContext:
-        """The ids that the model reads for a request; a reply has room up to half of the window."""
-        window, reserve = self._traits.context_length, tokens_at_most(request.decoding, self._encoder)
+    def _fit(self, conversation: Conversation, reserve: int, demonstrations: tuple[int, ...]) -> FittedContext:
+        """The ids that the model reads of a conversation; a reply has room up to half of the window."""
+        window = self._traits.context_length
         if not window:
-            return fit_context(self._encoder, request.conversation, 0, reserve, True)
+            return fit_context(self._encoder, conversation, 0, reserve, True)
         own = window - (self._beginning is not None)
-        context = fit_context(self._encoder, request.conversation, own, min(reserve, window // 2), True)
+        reserve = min(reserve, window // 2)
+        context = fit_context(self._encoder, conversation, own, reserve, True, demonstrations)
         if self._beginning is None or context.ids[:1] == [self._beginning]:
             return context
         return context._replace(ids=[self._beginning, *context.ids])

@@ -11,9 +11,9 @@ import msgspec
 from agentrm_models.errors import DataError, UsageError
 from agentrm_models.http import HttpClient, WaitHook
 from agentrm_models.http_failures import ServerDownError, StatusError
-from agentrm_models.messages import Conversation
+from agentrm_models.messages import goal_length, without_first_demonstration
 from agentrm_models.notices import Notices
-from agentrm_models.policies.base import Candidate
+from agentrm_models.policies.base import Candidate, ProposeRequest
 from agentrm_models.policies.openai_answers import Answer, ServedModel, read_completion, read_models
 from agentrm_models.policies.openai_dialect import Call, Dialect
 from agentrm_models.policies.openai_refusals import Meaning, may_be_window
@@ -129,12 +129,11 @@ class OpenAIServer:
                 meaning = self.dialect.learn(refusal, body, call.request.decoding)
                 if self.dialect.body(model, call) != body:
                     continue
-                conversation = call.request.conversation
                 guessed = meaning == Meaning() and self.dialect.took_the_like_of(body) and may_be_window(refusal)
-                shorter = _shortened(conversation) if meaning.window or guessed else conversation
-                if len(shorter) < len(conversation):
-                    dropped += (len(conversation) - len(shorter)) // 2
-                    call = call._replace(request=msgspec.structs.replace(call.request, conversation=shorter))
+                shorter = _shortened(call.request) if meaning.window or guessed else call.request
+                if gone := len(call.request.conversation) - len(shorter.conversation):
+                    dropped += gone // 2
+                    call = call._replace(request=shorter)
                     continue
                 found = self._search(refusal, body, call, post)
                 if found is not None:
@@ -206,8 +205,13 @@ def _cut(candidate: Candidate) -> Candidate:
     return candidate._replace(text=text, log_probability=math.nan) if observation else candidate
 
 
-def _shortened(conversation: Conversation) -> Conversation:
-    """Without the older half of the steps after the goal; the same where there is only one."""
-    goal = next((place for place, message in enumerate(conversation) if message.role == "user"), 0) + 1
+def _shortened(request: ProposeRequest) -> ProposeRequest:
+    """Without the older half of the steps after the goal, then without demonstrations, then as it is."""
+    conversation, shown = request.conversation, request.demonstrations
+    goal = goal_length(conversation, shown)
     steps = (len(conversation) - goal) // 2
-    return conversation[:goal] + conversation[goal + 2 * ((steps + 1) // 2) :] if steps > 1 else conversation
+    if steps > 1:
+        conversation = conversation[:goal] + conversation[goal + 2 * ((steps + 1) // 2) :]
+    elif shown:
+        conversation, shown = without_first_demonstration(conversation, shown)
+    return msgspec.structs.replace(request, conversation=conversation, demonstrations=shown)
