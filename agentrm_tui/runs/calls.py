@@ -26,10 +26,15 @@ ModelCall: TypeAlias = ProposeCall | ScoreCall
 
 
 class Proposals(NamedTuple):
-    """A policy's answer to a `ProposeCall`, and this episode's share of the cost."""
+    """A policy's answer to a `ProposeCall`, and this episode's share of the cost.
+
+    Attributes:
+        prompt_tokens: Of each request's conversation, where the policy's server tells; else empty.
+    """
 
     candidates: Sequence[Sequence[Candidate]]
     usage: Usage
+    prompt_tokens: Sequence[int] = ()
 
 
 class Scores(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 from agentrm_models.errors import DataError, InterruptedRun, MemoryExhaustedError
 from agentrm_models.notices import Notice, notices_of
-from agentrm_models.policies.base import Policy
+from agentrm_models.policies.base import Policy, ReportsPrompts
 from agentrm_models.rewards.base import RewardModel
 from agentrm_models.usage import Usage
 from agentrm_tui.runs.calls import ModelAnswer, ModelCall, Proposals, ProposeCall, ScoreCall, Scores
@@ -65,11 +65,14 @@ class ModelCalls:
         counts = [(len(found), request.n) for found, request in zip(candidates, requests, strict=False)]
         if len(candidates) != len(requests) or any(count not in (0, n) for count, n in counts):
             raise DataError(f"policy {self._policy.traits.name} did not give as many candidates as were asked for")
-        parts = _split(candidates, [len(call.requests) for _, call in work])
+        sizes = [len(call.requests) for _, call in work]
+        parts = _split(candidates, sizes)
+        told = self._policy.prompt_tokens if isinstance(self._policy, ReportsPrompts) else ()
+        read = _split(told, sizes)
         weights = [sum(candidate.tokens for found in part for candidate in found) for part in parts]
         return {
-            episode: Proposals(part, share)
-            for (episode, _), part, share in zip(work, parts, shares(usage, weights), strict=True)
+            episode: Proposals(part, share, prompts)
+            for (episode, _), part, share, prompts in zip(work, parts, shares(usage, weights), read, strict=True)
         }
 
     def _score(self, calls: Sequence[Call]) -> dict[str, ModelAnswer]:

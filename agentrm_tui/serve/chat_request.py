@@ -48,7 +48,6 @@ class ChatRequest(NamedTuple):
     Attributes:
         choices: Replies to answer with, best first.
         samples: Replies to sample and judge; at least `choices`.
-        stop: Texts before which a reply ends.
         seed: Of the sampling noise, for equal answers to equal requests; None takes the run's.
         space: Conversations are matched only with those of the same space: the client's name for its user or episode.
         episode: The client's own name for the conversation; its requests belong together although their messages may
@@ -62,7 +61,6 @@ class ChatRequest(NamedTuple):
     choices: int
     samples: int
     decoding: Decoding
-    stop: tuple[str, ...] = ()
     seed: int | None = None
     stream: bool = False
     include_usage: bool = False
@@ -115,7 +113,6 @@ def read_request(body: Mapping[str, Any], defaults: Defaults, episode: str = "")
         choices=choices,
         samples=max(choices, wanted),
         decoding=_decoding(body, defaults.decoding),
-        stop=_stop(body.get("stop")),
         seed=fields.whole(body, "seed", -_SEEDS, _SEEDS - 1),
         stream=stream,
         include_usage=_stream_options(body, stream),
@@ -171,11 +168,13 @@ def _decoding(body: Mapping[str, Any], default: Decoding) -> Decoding:
     if None not in limits and limits[0] != limits[1]:
         raise wrong("max_tokens", "max_tokens and max_completion_tokens say different things; leave one out")
     limit = limits[0] if limits[0] is not None else limits[1]
+    stop = _stop(body.get("stop"))
     return msgspec.structs.replace(
         default,
         temperature=default.temperature if temperature is None else temperature,
         top_p=default.top_p if top_p is None else top_p,
         max_tokens=default.max_tokens if limit is None else limit,
+        stop=stop,
     )
 
 

@@ -41,7 +41,7 @@ class Guided(NamedTuple):
     Attributes:
         replies: All distinct replies, the best first; on ties the one that was sampled first.
         choices: For each choice of the answer the place of its reply in `replies`.
-        prompt_tokens: Of the conversation; None where the policy cannot count.
+        prompt_tokens: Of the conversation; None where nobody counts.
         sampled_tokens: Of all samples together.
     """
 
@@ -65,16 +65,12 @@ class Sample(NamedTuple):
     ending: Ending
 
 
-def ended(candidate: Candidate, stop: Sequence[str], max_tokens: int) -> Sample:
-    """End a reply before the first of the stop texts in it; its likelihood is then unknown.
-
-    Args:
-        max_tokens: That the policy could sample, reasoning included.
-    """
+def ended(candidate: Candidate, stop: Sequence[str]) -> Sample:
+    """End a reply before the first of the stop texts in it; its likelihood is then unknown."""
     ends = [place for text in stop if (place := candidate.text.find(text)) >= 0]
     if ends:
         return Sample(candidate._replace(text=candidate.text[: min(ends)], log_probability=float("nan")), "stop")
-    return Sample(candidate, "length" if candidate.cut or candidate.tokens >= max_tokens else "stop")
+    return Sample(candidate, "length" if candidate.cut else "stop")
 
 
 def fill(order: Sequence[int], samples: Sequence[int], count: int) -> tuple[int, ...]:

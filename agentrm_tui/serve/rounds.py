@@ -266,6 +266,7 @@ class Rounds:
             decoding=work.decoding,
             noise=noise,
             whole_turn=True,
+            episode=episode.start.task,
         )
 
     def _samples(self, work: Work) -> int:
@@ -276,8 +277,7 @@ class Rounds:
     def _merge(self, work: Work, answer: Proposals) -> Rejudged:
         request, episode = work.ticket.request, self._episode(work)
         (candidates,) = answer.candidates
-        limit = work.decoding.max_tokens + work.decoding.reasoning_tokens
-        samples = [ended(candidate, request.stop, limit) for candidate in candidates]
+        samples = [ended(candidate, request.decoding.stop) for candidate in candidates]
         node = work.place.node
         nodes = merge_candidates(
             node,
@@ -350,7 +350,7 @@ class Rounds:
                 for node in ranked
             ),
             choices=choices,
-            prompt_tokens=work.prompt_tokens,
+            prompt_tokens=next(iter(answer.prompt_tokens), work.prompt_tokens),
             sampled_tokens=sum(candidate.tokens for candidate in candidates),
         )
 

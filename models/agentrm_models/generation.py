@@ -175,8 +175,17 @@ def _write(branch: Branch, encoder: ChatEncoder, token: int, log_probability: fl
         if not branch.ended:
             return
     watched = stop_after_action and not branch.unsettled and (branch.undecided or encoder.breaks_line(token))
-    if branch.ended or watched:
+    if branch.ended or watched or _at_stop_text(branch, encoder):
         _read(branch, encoder, turn_over, stop_after_action)
+
+
+def _at_stop_text(branch: Branch, encoder: ChatEncoder) -> bool:
+    """Whether one of the stop texts ends in the last tokens, each of which holds a byte at least."""
+    stop = branch.decoding.stop
+    if not stop or branch.unsettled or branch.marks is not None:
+        return False
+    tail = encoder.decode(branch.ids[-1 - max(len(text.encode()) for text in stop) :])
+    return any(text in tail for text in stop)
 
 
 def _goes_on(branch: Branch, encoder: ChatEncoder, token: int) -> bool:
@@ -220,8 +229,11 @@ def _read(branch: Branch, encoder: ChatEncoder, turn_over: bool, stop_after_acti
     branch.text, branch.reasoning = split.reply, split.reasoning
     cut: Cut = "reasoning" if split.open is not None else "reply"
     end = reply_end(branch.text, stop_after_action and branch.input_line and not branch.ended)
-    if branch.ended and not turn_over and (split.open is not None or end is None):
+    if branch.ended and not turn_over and (branch.whole_turn or split.open is not None or end is None):
         branch.cut = cut
+    places = [place for text in branch.decoding.stop if (place := branch.text.find(text)) >= 0]
+    if places and split.open is None:
+        branch.ended, branch.text, branch.cut = True, branch.text[: min(places)], ""
     if not stop_after_action:
         return
     if end is not None:

@@ -85,11 +85,16 @@ def encoder_with(template: str = TEMPLATE, special: Sequence[str] = ()) -> ChatE
 
 
 def play(
-    encoder: ChatEncoder, script: Callable[[str], str], budget: int = 0, most: int = 400, **more: Any
+    encoder: ChatEncoder,
+    script: Callable[[str], str],
+    budget: int = 0,
+    most: int = 400,
+    stop: tuple[str, ...] = (),
+    **more: Any,
 ) -> tuple[Candidate, FakeModel]:
     model = FakeModel(encoder, script)
     policy = LanguageModelPolicy(model, encoder, PolicyTraits("fake"))  # type: ignore[arg-type]
-    request = ProposeRequest(CHAT, 1, Decoding(0.0, 1.0, most, budget), NoiseKey(1, "t", "0"), **more)
+    request = ProposeRequest(CHAT, 1, Decoding(0.0, 1.0, most, budget, stop), NoiseKey(1, "t", "0"), **more)
     return policy.propose([request])[0][0], model
 
 
@@ -158,6 +163,24 @@ def test_whole_turns_are_read_after_the_reasoning() -> None:
     text = f"<think>{REASONED}</think>\n\nRanking: 2, 1"
     found, _ = play(encoder_with(), scripted(text), whole_turn=True)
     assert (found.text, found.reasoning, found.cut) == ("Ranking: 2, 1", REASONED, "")
+
+
+def test_a_whole_turn_that_a_limit_ends_behind_its_action_was_cut() -> None:
+    most = 4 + len(encoder_with().tokenizer.encode(REPLY))
+    found, _ = play(encoder_with(), scripted(f"{REPLY}\nAnd more than that."), most=most, whole_turn=True)
+    assert found.text.startswith(f"{REPLY}\n")
+    assert (found.tokens, found.cut) == (most, "reply")
+
+
+@pytest.mark.parametrize(
+    ("stop", "left"),
+    [(("more",), "Said "), (("than", "re th"), "Said mo"), (("nowhere", "d mor"), "Sai")],
+)
+def test_a_whole_turn_ends_before_a_stop_text(stop: tuple[str, ...], left: str) -> None:
+    text = "<think>more than that</think>\n\nSaid more than that."
+    found, model = play(encoder_with(), scripted(text), whole_turn=True, stop=stop)
+    assert (found.text, found.reasoning, found.cut) == (left, "more than that", "")
+    assert len(model.ids) < len(encoder_with().tokenizer.encode(text))
 
 
 def test_reasoning_that_is_never_closed_holds_no_action() -> None:

@@ -55,6 +55,21 @@ def test_samples_with_log_probabilities_and_counts(server: FakeServer) -> None:
     assert policy.propose([ask(n=3)])[0] == first
 
 
+def test_the_server_says_how_much_it_read_for_each_request(server: FakeServer) -> None:
+    policy = OpenAIPolicy(server.address)
+    policy.propose([ask(n=3), ask()])
+    assert len(policy.prompt_tokens) == 2
+    assert sum(policy.prompt_tokens) == policy.usage.tokens_computed - policy.usage.tokens_generated
+
+
+def test_stop_texts_are_passed_on_for_whole_turns(server: FakeServer) -> None:
+    decoding = Decoding(stop=("END", "\n\n"))
+    OpenAIPolicy(server.address).propose([ask(whole_turn=True, decoding=decoding)])
+    assert server.asked[-1]["stop"] == ["END", "\n\n"]
+    OpenAIPolicy(server.address).propose([ask(whole_turn=True)])
+    assert "stop" not in server.asked[-1]
+
+
 def test_a_server_without_n_or_log_probabilities_serves_too(server: FakeServer) -> None:
     server.knows_n = server.knows_logprobs = False
     policy = OpenAIPolicy(server.address)

@@ -11,7 +11,7 @@ from typing import Any
 
 from agentrm_models.load_options import LoadOptions
 from agentrm_models.messages import Conversation
-from agentrm_models.policies.base import Candidate, PolicyTraits, ProposeRequest
+from agentrm_models.policies.base import Candidate, Cut, PolicyTraits, ProposeRequest
 from agentrm_models.rewards.base import RewardTraits, ScoreGroup
 from agentrm_models.usage import Progress, ProgressHook, Usage, ignore_progress
 from agentrm_tui.environments.served import SERVED, ServedConversations
@@ -70,7 +70,8 @@ class FakeChat:
         text = f"I say {WORDS[number_from(request.conversation, key) % len(WORDS)]}."
         words = text.split()
         kept = words[: request.decoding.max_tokens]
-        return Candidate(" ".join(kept), -1.5, min(len(words) + 1, request.decoding.max_tokens))
+        cut: Cut = "reply" if len(kept) < len(words) else ""
+        return Candidate(" ".join(kept), -1.5, min(len(words) + 1, request.decoding.max_tokens), cut=cut)
 
     def count_tokens(self, conversation: Conversation) -> int:
         return sum(len(message.content.split()) for message in conversation)

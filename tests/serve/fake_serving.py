@@ -25,7 +25,7 @@ class Serving(NamedTuple):
 
     base: str
     http: httpx2.Client
-    policy: FakeChat
+    policy: Any
     events: list[AnyEvent]
     path: Path
 
@@ -37,7 +37,7 @@ class Serving(NamedTuple):
 
 
 @contextmanager
-def serving(path: Path, policy: FakeChat | None = None, key: str = "", **fields: Any) -> Iterator[Serving]:
+def serving(path: Path, policy: Any = None, key: str = "", **fields: Any) -> Iterator[Serving]:
     """Serve in a thread of its own; `fields` are those of `Endpoint`, and `parallel`."""
     policy, events = policy or FakeChat(), list[AnyEvent]()
     control, ready = RoundControl(), threading.Event()

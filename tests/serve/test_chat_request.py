@@ -30,7 +30,7 @@ def test_what_a_request_leaves_out_is_the_endpoints_default() -> None:
     request = read()
     assert request.messages == (Message("user", "hello"),)
     assert (request.choices, request.samples, request.decoding) == (1, 5, DEFAULTS.decoding)
-    assert (request.stream, request.seed, request.stop, request.extended) == (False, None, (), False)
+    assert (request.stream, request.seed, request.extended) == (False, None, False)
 
 
 def test_null_is_the_same_as_left_out() -> None:
@@ -40,14 +40,14 @@ def test_null_is_the_same_as_left_out() -> None:
 
 def test_decoding_fields_are_read() -> None:
     request = read(n=2, temperature=1, top_p=0.5, max_completion_tokens=7, stop="\n", seed=-3)
-    assert request.decoding == Decoding(1.0, 0.5, 7)
-    assert (request.choices, request.samples, request.stop, request.seed) == (2, 5, ("\n",), -3)
+    assert request.decoding == Decoding(1.0, 0.5, 7, stop=("\n",))
+    assert (request.choices, request.samples, request.seed) == (2, 5, -3)
     assert read(max_tokens=9).decoding.max_tokens == 9
     assert read(max_tokens=9, max_completion_tokens=9).decoding.max_tokens == 9
     assert read(n=8).samples == 8
     assert read(agentrm={"n": 3}).samples == 3
     assert read(agentrm={"n": 3}, n=4).samples == 4
-    assert read(stop=["a", "b"]).stop == ("a", "b")
+    assert read(stop=["a", "b"]).decoding.stop == ("a", "b")
     assert read(n=2.0).choices == 2
 
 

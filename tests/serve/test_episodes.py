@@ -134,7 +134,7 @@ def test_the_policy_reads_what_the_client_sent_and_the_run_file_gives_it_back(se
 
 
 def test_a_reply_that_the_client_keeps_with_another_end_is_the_same_node(served: Served) -> None:
-    first = served.ask(*OPENING, stop=(".",))
+    first = served.ask(*OPENING, decoding=Decoding(stop=(".",)))
     asked = (*OPENING, said(f"{text(first)}.\n</code>"), user("Another."))
     second = served.ask(*asked)
     assert second.chosen[0].node.startswith(f"{first.chosen[0].node}.")
@@ -301,7 +301,7 @@ def test_what_the_policy_cannot_read_is_refused_before_it_is_an_episode(tmp_path
 
 
 def test_a_reply_ends_before_a_stop_text(served: Served) -> None:
-    guided = served.ask(*OPENING, stop=(" say",))
+    guided = served.ask(*OPENING, decoding=Decoding(stop=(" say",)))
     (reply,) = guided.replies
     assert (reply.text, reply.samples, reply.ending, reply.log_probability) == ("I", 4, "stop", None)
 

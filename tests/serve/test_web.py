@@ -14,6 +14,7 @@ import pytest
 from fake_chat import FakeChat, of_type
 
 from agentrm_models.policies.base import ProposeRequest
+from agentrm_models.policies.openai_api import OpenAIPolicy
 from agentrm_tui.runs import events as ev
 from agentrm_tui.runs.store import load_state
 
@@ -288,3 +289,16 @@ def test_a_conversation_over_http_is_an_episode(served: Serving) -> None:
     first = served.chat("Hello.").json()["choices"][0]["message"]["content"]
     second = served.chat("Hello.", first, "Another.", agentrm={}).json()
     assert (second["agentrm"]["episode"], second["agentrm"]["node"].count(".")) == ("0", 2)
+
+
+def test_an_endpoint_may_stand_before_another(tmp_path: Path, served: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    policy = OpenAIPolicy(f"{served.base}/v1#fake")
+    with serving(tmp_path / "outer.jsonl", policy, samples=2) as outer:
+        asked = {"n": 2, "stop": ["."], "agentrm": {"candidates": True}}
+        answers = [outer.chat("Say a colour now.", **asked).json(), outer.chat("Say another.", max_tokens=2).json()]
+    assert [answer["usage"]["prompt_tokens"] for answer in answers] == [4, 2]
+    assert [answer["choices"][0]["finish_reason"] for answer in answers] == ["stop", "length"]
+    assert "." not in answers[0]["choices"][0]["message"]["content"]
+    assert served.policy.calls[0][0].decoding.stop == (".",)
+    assert len(of_type(served.events, ev.EpisodeStarted)) >= 2

@@ -24,12 +24,14 @@ class Decoding(msgspec.Struct, frozen=True):
         max_tokens: Tokens a reply may have at most.
         reasoning_tokens: Tokens that reasoning before the reply may have, beside `max_tokens`; at 0 it has no budget of
             its own and counts within `max_tokens`.
+        stop: Texts before which a whole turn ends, apart from its reasoning.
     """
 
     temperature: float = 0.7
     top_p: float = 1.0
     max_tokens: int = 64
     reasoning_tokens: int = 0
+    stop: tuple[str, ...] = ()
 
 
 class NoiseKey(msgspec.Struct, frozen=True):
@@ -167,4 +169,14 @@ class CountsTokens(Protocol):
 
     def count_tokens(self, conversation: Conversation) -> int:
         """Tokens of a conversation and of what begins the next reply, nothing left out."""
+        ...
+
+
+@runtime_checkable
+class ReportsPrompts(Protocol):
+    """A policy whose server reads, and says how much."""
+
+    @property
+    def prompt_tokens(self) -> Sequence[int]:
+        """Tokens of the conversation of each request of the last call; 0 where the server does not tell."""
         ...

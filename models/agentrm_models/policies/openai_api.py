@@ -66,6 +66,7 @@ class OpenAIPolicy:
         self._pool, models = _load(served, key, manners, self._notices, clock)
         self._waits: dict[Future[Answer], str] = {}
         self._usage = Usage()
+        self._read: list[int] = []
         windows = [model.window for model in models if model.window]
         self._traits = PolicyTraits(f"{self._base}#{models[0].id}", context_length=min(windows, default=0))
 
@@ -78,6 +79,11 @@ class OpenAIPolicy:
     def usage(self) -> Usage:
         """Tokens that the server reported: those read count as computed, and nothing is known about reuse."""
         return self._usage
+
+    @property
+    def prompt_tokens(self) -> Sequence[int]:
+        """Tokens of the conversation of each request of the last call, as the server reported them."""
+        return tuple(self._read)
 
     def propose(
         self, requests: Sequence[ProposeRequest], progress: ProgressHook = ignore_progress
@@ -92,6 +98,7 @@ class OpenAIPolicy:
         for request in requests:
             check_decoding(request.decoding, request.n)
         found: list[dict[int, Candidate]] = [{} for _ in requests]
+        self._read = [0] * len(requests)
         for attempt in range(ATTEMPTS):
             wanted = [_wanted(request, replies) for request, replies in zip(requests, found, strict=True)]
             if not any(wanted):
@@ -141,6 +148,7 @@ class OpenAIPolicy:
         for future, (place, part) in futures.items():
             answer = future.result()
             found[place].update(zip(part, answer.candidates, strict=False))
+            self._read[place] = max(self._read[place], answer.read)
             self._usage += Usage(
                 tokens_computed=answer.read + answer.written,
                 tokens_unique=answer.read + answer.written,

@@ -71,6 +71,8 @@ class Dialect:
         }
         if not call.request.whole_turn and not decoding.reasoning_tokens:  # reasoning may hold the stop text
             values["stop"] = [OBSERVATION]
+        elif decoding.stop and not decoding.reasoning_tokens:
+            values["stop"] = list(decoding.stop)
         if len(call.numbers) > 1:
             values["n"] = len(call.numbers)
         with self._lock:
