@@ -13,7 +13,7 @@ from agentrm_models.messages import Conversation
 from agentrm_models.rewards.float_heads import in_float32
 from agentrm_models.rewards.heads.head import ONLY_OUTPUT, RewardHead
 from agentrm_models.rewards.heads.places import placed
-from agentrm_models.rewards.whole_text import WholeModelBackend, WholeTextEncoder, reads_both_ways, window_of
+from agentrm_models.rewards.whole_text import WholeModelBackend, WholeTextEncoder, reads_both_ways
 from agentrm_models.trie.backends import ONLY_WHOLE, ClosedBackend, cache_notice, choose_backend, has_own_head
 from agentrm_models.trie.ledger import TokenLedger
 from agentrm_models.trie.memory import in_smaller_batches
@@ -63,7 +63,7 @@ class Reader:
         if head.step and model.get_output_embeddings() is None:  # its outputs are a token's labels, and no next token
             parts = parts._replace(vocabulary=None)
         both_ways = reads_both_ways(parts)
-        self.context_length = window_of(parts) if both_ways else parts.context_length
+        self.context_length = parts.context_length
         self.tells_likelihood = parts.vocabulary is not None and parts.head is not None and not both_ways
         self._encoder = WholeTextEncoder(tokenizer) if both_ways else encoder_of(tokenizer)
         self._backend: ScoringBackend

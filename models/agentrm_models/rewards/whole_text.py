@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from agentrm_models.chat import ChatEncoder
 from agentrm_models.messages import Conversation, Message
-from agentrm_models.trie.check import distance, random_text
+from agentrm_models.trie.check import distance, random_text, reading
 from agentrm_models.trie.states import Architecture, Rows, Span, TokenLogs
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ PLAIN_TEXT = (
 
 TEXTS_REMEMBERED = 2_000
 """Conversations whose ids are remembered; beyond that the memory is emptied (only time is lost)."""
+
+
+_NO_ID = -1
+"""Stands for the padding token's id where nothing is padded; strict configurations refuse None."""
 
 
 class WholeTextEncoder(ChatEncoder):
@@ -93,7 +97,7 @@ class WholeModelBackend:
         rows = []
         for sequence in sequences:
             ids = torch.tensor([list(sequence)], device=self._model.device)
-            with torch.inference_mode(), self._no_padding():
+            with torch.inference_mode(), self._no_padding(), reading(self._model):
                 output = self._model(input_ids=ids, attention_mask=torch.ones_like(ids))
             logits = (output.logits if hasattr(output, "logits") else output[0])[0]
             rows.append(logits[-1] if logits.ndim == 2 else logits)
@@ -115,8 +119,10 @@ class WholeModelBackend:
     def _no_padding(self) -> Iterator[None]:
         config = self._model.config.get_text_config()
         pad = getattr(config, "pad_token_id", None)
-        if not self._both_ways:
-            config.pad_token_id = None
+        if self._both_ways or pad is None:
+            yield
+            return
+        config.pad_token_id = _NO_ID
         try:
             yield
         finally:
@@ -134,24 +140,10 @@ def reads_both_ways(parts: Architecture) -> bool:
         return False
     text = random_text(parts, Random(7), 4)
     other = [*text[:-1], next(token for token in random_text(parts, Random(8), 64) if token != text[-1])]
-    with torch.inference_mode():
+    with torch.inference_mode(), reading(model):
         first, second = (
             parts.backbone(input_ids=torch.tensor([ids], device=model.device)).last_hidden_state[0, 0].float()
             for ids in (text, other)
         )
     rounding = 1e-5 if model.dtype in (torch.float32, torch.float64) else 2e-2
     return distance(first, second) > rounding
-
-
-def window_of(parts: Architecture) -> int:
-    """Tokens an encoder can read; 0 where there is no limit.
-
-    RoBERTa and its kin number positions from the one behind their padding token's id.
-    """
-    import torch
-
-    for name, module in parts.model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
-            first = 0 if module.padding_idx is None else module.padding_idx + 1
-            return int(module.num_embeddings) - first
-    return parts.context_length

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from agentrm_models.trie.cached import CachedBackend
-from agentrm_models.trie.check import Trial, is_exact, raise_if_memory
+from agentrm_models.trie.check import Trial, is_exact, layers_alone
 from agentrm_models.trie.layers import Layers, LibraryLayers
 from agentrm_models.trie.llama_layers import LlamaLayers
-from agentrm_models.trie.reach import affordable, check_reach, length_positions, named_lengths, weights
+from agentrm_models.trie.reach import check_reach, length_positions, named_lengths, weights
 from agentrm_models.trie.states import (
     Architecture,
     Decoding,
@@ -92,13 +92,8 @@ def _cached(parts: Architecture, trial: Trial, cache_bytes: int, lean: bool) -> 
     Raises:
         UnsupportedAttentionError: It does not.
     """
-    try:
+    with layers_alone():
         check_reach(parts)
-    except UnsupportedAttentionError:
-        raise
-    except Exception as error:  # a foreign model may fail in any way where it is not called as it expects
-        raise_if_memory(error)
-        raise UnsupportedAttentionError(f"its layers cannot be called so ({type(error).__name__})") from error
     layers: Layers = LlamaLayers(parts) if lean else LibraryLayers(parts)
     backend = CachedBackend(parts, layers, cache_bytes)
     found = trial.difference(backend)
@@ -112,8 +107,8 @@ def _plain(tried: list[tuple[Architecture, Trial]]) -> tuple[UncachedBackend, st
     parts, trial = tried[-1]
     positions = length_positions(parts.model.config.get_text_config())
     ways = WAYS if positions is None else WAYS[2:] if positions.kind == "longrope" else WAYS[3:]
-    if not all(affordable(parts, named.tokens) for named in named_lengths(parts)):
-        ways = WAYS[2:]
+    if named_lengths(parts) and len(ways) == len(WAYS):
+        ways = WAYS[2:]  # what a layer selects may depend on padding in texts that are longer than those tried
     for way in ways[:-1]:
         if all(_agrees(UncachedBackend(each, way=way), own) for each, own in tried):
             return UncachedBackend(parts, way=way), ""

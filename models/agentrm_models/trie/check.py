@@ -7,7 +7,8 @@ model's own forward pass: alone, unpadded, without states of an earlier call.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentrm_models.errors import DataError
@@ -79,13 +80,8 @@ class Trial:
         Raises:
             UnsupportedAttentionError: The backend cannot run this model.
         """
-        try:
+        with layers_alone():
             pairs = self._pairs(backend)
-        except UnsupportedAttentionError:
-            raise
-        except Exception as error:  # a foreign model may fail in any way where it is not called as it expects
-            raise_if_memory(error)
-            raise UnsupportedAttentionError(f"its layers cannot be called so ({type(error).__name__})") from error
         return _spread_difference(pairs, rms=not is_exact(self._parts))
 
     def tolerance(self) -> float:
@@ -192,22 +188,49 @@ def own_logits(model: Any, text: Sequence[int]) -> Tensor:
     """
     import torch
 
-    try:
-        with torch.inference_mode():
-            forget_length(model)
-            logits: Tensor = model(input_ids=torch.tensor([list(text)], device=model.device)).logits[0]
-    except Exception as error:  # foreign models fail in any way
-        raise_if_memory(error)
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(". ")
-        raise DataError(
-            f"{name_of(model)} gives no outputs for plain text: {line}", "Take a model that reads text alone."
-        ) from error
+    with torch.inference_mode(), reading(model):
+        forget_length(model)
+        logits: Tensor = model(input_ids=torch.tensor([list(text)], device=model.device)).logits[0]
     if bool(torch.isnan(logits).any()):
         raise DataError(
             f"{name_of(model)} gives outputs that are no numbers: its weights are damaged, or too large for their type",
             "Download or export it again.",
         )
     return logits
+
+
+@contextmanager
+def layers_alone() -> Iterator[None]:
+    """Say what fails where a model's layers are called apart from it: foreign ones may fail in any way.
+
+    Raises:
+        UnsupportedAttentionError: They cannot be called so.
+    """
+    try:
+        yield
+    except UnsupportedAttentionError:
+        raise
+    except Exception as error:
+        raise_if_memory(error)
+        kind = type(error).__name__
+        raise UnsupportedAttentionError(f"its layers cannot be called apart from it ({kind})") from error
+
+
+@contextmanager
+def reading(model: Any) -> Iterator[None]:
+    """Say in one line what a foreign model's own forward pass raises.
+
+    Raises:
+        DataError: The library cannot run the model on plain text.
+    """
+    try:
+        yield
+    except Exception as error:  # foreign models fail in any way
+        raise_if_memory(error)
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(". ")
+        raise DataError(
+            f"{name_of(model)} gives no outputs for plain text: {line}", "Take a model that reads text alone."
+        ) from error
 
 
 def forget_length(model: Any) -> None:
@@ -250,8 +273,12 @@ def name_of(model: Any) -> str:
 def random_text(parts: Architecture, draw: random.Random, length: int) -> list[int]:
     """Ids without padding, before which a classifier would look for the end."""
     config = parts.model.config.get_text_config()
-    ids = [token for token in range(int(config.vocab_size)) if token != getattr(config, "pad_token_id", None)]
-    return draw.choices(ids, k=length)
+    pad, count = getattr(config, "pad_token_id", None), int(getattr(config, "vocab_size", None) or _BYTES)
+    return draw.choices([token for token in range(count) if token != pad], k=length)
+
+
+_BYTES = 256
+"""Ids of models without a vocabulary, which read characters."""
 
 
 def distance(found: Tensor, expected: Tensor) -> float:

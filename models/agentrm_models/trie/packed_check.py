@@ -7,7 +7,7 @@ import random
 import torch
 from torch import Tensor
 
-from agentrm_models.trie.check import distance, head_pairs, own_logits, raise_if_memory, random_text
+from agentrm_models.trie.check import distance, head_pairs, layers_alone, own_logits, random_text
 from agentrm_models.trie.layers import LibraryLayers
 from agentrm_models.trie.packed_attention import PackedPass, SequencesPass
 from agentrm_models.trie.packing import PackedTokens, pack_sequences
@@ -32,14 +32,9 @@ def packed_difference(parts: Architecture) -> float:
         raise UnsupportedAttentionError("only the whole model gives outputs")
     if not getattr(parts.model, "_supports_attention_backend", False):
         raise UnsupportedAttentionError("its layers attend in their own way")
-    try:
+    with layers_alone():
         check_reach(parts)
         return _largest_difference(parts)
-    except UnsupportedAttentionError:
-        raise
-    except Exception as error:  # a foreign model may fail in any way where it is not called as it expects
-        raise_if_memory(error)
-        raise UnsupportedAttentionError(f"its layers cannot be called so ({type(error).__name__})") from error
 
 
 def _largest_difference(parts: Architecture) -> float:

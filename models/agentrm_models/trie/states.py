@@ -87,16 +87,33 @@ class ScoringBackend(Backend, Protocol):
 def architecture_of(model: Any) -> Architecture:
     """Find layers and head of a causal language model or sequence classifier."""
     config = model.config.get_text_config() if hasattr(model.config, "get_text_config") else model.config
-    length = next((int(n) for name in _LENGTHS if (n := getattr(config, name, None))), 0)
+    length = _window(model, config)
     backbone = getattr(model, model.base_model_prefix, None)
     vocabulary = _vocabulary_head(model, config)
     head = getattr(model, "score", None) or (vocabulary if model.get_output_embeddings() is not None else None)
     return Architecture(model, backbone, head if backbone is not None else None, length, vocabulary)
 
 
+def _window(model: Any, config: Any) -> int:
+    """Tokens the model can read; RoBERTa and its kin number positions from the one behind their padding token's id."""
+    import torch
+
+    length = next((int(n) for name in _LENGTHS if (n := getattr(config, name, None))), 0)
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+            first = 0 if module.padding_idx is None else module.padding_idx + 1
+            return min(length or module.num_embeddings, module.num_embeddings - first)
+    return length
+
+
 def _vocabulary_head(model: Any, config: Any) -> Callable[[Tensor], Tensor] | None:
-    """The language-model head; a sequence classifier has one where the embedding of its tokens is that head too."""
+    """The language-model head; a sequence classifier has one where the embedding of its tokens is that head too.
+
+    What models do to its outputs (Granite divides, Cohere multiplies, Gemma caps) is done too. The check on load
+    compares it with the model's own logits.
+    """
     head, cap = model.get_output_embeddings(), getattr(config, "final_logit_softcapping", None)
+    scale = (getattr(config, "logit_scale", None) or 1) / (getattr(config, "logits_scaling", None) or 1)
     if head is None and not getattr(config, "tie_word_embeddings", False):
         return None
 
@@ -104,9 +121,17 @@ def _vocabulary_head(model: Any, config: Any) -> Callable[[Tensor], Tensor] | No
         import torch
 
         found = head(hidden) if head else torch.nn.functional.linear(hidden, model.get_input_embeddings().weight)
+        found = found if scale == 1 else found * scale
         return cap * torch.tanh(found / cap) if cap else found
 
     return logits
 
 
-_LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length")
+_LENGTHS = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_sequence_length",
+    "max_seq_len",
+    "model_max_length",
+    "max_target_positions",
+)
