@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
+
+_NUMBER = re.compile(r"\d[\d.,:]*")
 
 AGAIN_SECONDS = 30.0
 """After which the same reason is told once more."""
@@ -23,8 +26,8 @@ class Waits:
         self._told: dict[str, float] = {}
 
     def tell(self, words: str) -> None:
-        """Say what is waited for, unless the same was said a moment ago; how many seconds it takes does not count."""
-        reason, now = words.rpartition(",")[0] or words, self._clock()
+        """Say what is waited for, unless the same was said a moment ago; numbers (of seconds, tokens) do not count."""
+        reason, now = _NUMBER.sub("0", words), self._clock()
         if now >= self._told.get(reason, now):
             self._told[reason] = now + AGAIN_SECONDS
             self._say(words)

@@ -155,6 +155,9 @@ def test_the_key_stays_with_its_host() -> None:
         server.answers = [Saying(302, b"", {"Location": f"{other.url}/x"})]
         assert client_of(server.url, key="k-1").get("/there") == b'"fine"'
         assert other.asked == [("GET", "/x", None)]
+        server.answers = [Saying(307, b"", {"Location": f"{other.url}/y"})]
+        assert client_of(server.url, key="k-1").post("/there", {}, repeatable=True) == b'"fine"'
+        assert other.asked[-1] == ("POST", "/y", None)
         server.answers = [Saying(302, b"", {"Location": "/there"})]
         with pytest.raises(DataError, match="redirect"):
             client_of(server.url, key="k-1").get("/there")

@@ -178,6 +178,7 @@ def test_answers_are_read_as_servers_differ(
     [
         (401, b'{"error": {"message": "bad key"}}', UsageError, "refuses the key: bad key. Set OPENAI_API_KEY"),
         (404, b"not here", UsageError, "was not found: not here. It usually ends in /v1"),
+        (404, b'{"error": "The model m does not exist"}', UsageError, "does not exist. Look at #MODEL"),
         (422, b'{"error": "odd\\nlines"}', UsageError, "refuses the request: odd lines"),
         (500, b"", DataError, "failed with status 500: Internal Server Error"),
         (200, b"<html>", DataError, "an answer that cannot be read: .*Is it an OpenAI-compatible server"),

@@ -99,16 +99,18 @@ def test_without_a_screen_a_wait_is_said_once_in_a_while() -> None:
     lines: list[str] = []
     seconds = [0.0]
     waits = Waits(lines.append, lambda: seconds[0])
-    for now, words in enumerate(["429 slow down, 9 s", "429 slow down, 8 s", "503 Loading, 2 s", "429 slow down, 7 s"]):
+    said = [
+        "429 slow down, used 1,200.5, 9 s",
+        "429 slow down, used 7, 8 s",
+        "Loading, 2 s",
+        "429 slow down, used 1, 7 s",
+    ]
+    for now, words in enumerate(said):
         seconds[0] = now
         waits.tell(f"waiting for the server: {words}")
     seconds[0] = 31.0
-    waits.tell("waiting for the server: 429 slow down, 30 s")
-    assert [line.rpartition(": ")[2] for line in lines] == [
-        "429 slow down, 9 s",
-        "503 Loading, 2 s",
-        "429 slow down, 30 s",
-    ]
+    waits.tell("waiting for the server: 429 slow down, used 3, 30 s")
+    assert [line.rpartition(": ")[2] for line in lines] == [said[0], said[2], "429 slow down, used 3, 30 s"]
 
 
 async def test_a_later_notice_takes_the_budget_line_and_help_keeps_both() -> None:

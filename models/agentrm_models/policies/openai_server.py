@@ -151,7 +151,8 @@ class OpenAIServer:
             case 401 | 403:
                 return UsageError(f"{self.base} refuses the key: {refusal.text}", self._key_remedy)
             case 404:
-                return UsageError(f"{self.base}{path} was not found: {refusal.text}", "It usually ends in /v1.")
+                remedy = "Look at #MODEL." if "model" in refusal.text.lower() else "It usually ends in /v1."
+                return UsageError(f"{self.base}{path} was not found: {refusal.text}", remedy)
             case 400 | 413 | 422:
                 base = "chat template" in refusal.text.lower() and not self._text
                 remedy = "For a base model, put &api=completions behind the address." if base else ""
