@@ -12,11 +12,14 @@ from agentrm_models.errors import DataError
 from agentrm_tui.engine.commands import Command, Pause, Phase, Resume, Status, Step
 from agentrm_tui.runs import events as ev
 from agentrm_tui.runs.plan import RunPlan
+from agentrm_tui.runs.written import is_written
 from agentrm_tui.search.tree import NodeId
 from agentrm_tui.ui.catalog import Offer
 from agentrm_tui.ui.feed import Feed, Snapshot
 from agentrm_tui.ui.recorded_events import Reader
 
+LOOK_SECONDS = 1.0
+"""Between two looks at whether a run that is watched is still written."""
 PATIENCE = 2.0
 """Seconds that an engine has for its last words."""
 
@@ -97,7 +100,7 @@ class Facts(NamedTuple):
 
     Attributes:
         live: An engine runs for this run.
-        dead: There was an engine and it ended before the run did.
+        dead: Whoever drove the run ended before it did.
         ended: The episode has ended and the engine waits, so that one can still go back.
         over: So it is, and no other episode waits to be gone on with.
         unfinished: The run did not come to its end, so an engine could go on with its file.
@@ -166,6 +169,16 @@ class Session:
         self.going = going
         self.send_key = send_key
         self.feed = Feed(surroundings.open_run(path), surroundings.clock, follow=follow)
+        self._clock = surroundings.clock
+        self._looked = -LOOK_SECONDS
+        self._left = False
+
+    def _look_for_a_writer(self) -> None:
+        """Notice, once a second, that nobody writes any more; whoever goes on with the file is noticed too."""
+        now = self._clock()
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            self._left = is_written(self.path) is False
 
     @property
     def replay(self) -> bool:
@@ -179,8 +192,12 @@ class Session:
 
     @property
     def dead(self) -> bool:
-        """Whether the engine ended before its run did."""
-        return self.link is not None and not self.link.alive and self.feed.state.finished is None
+        """Whether whoever drove the run ended before it did: this screen's engine, or another one that is watched."""
+        if self.feed.state.finished is not None or self.replay:
+            return False
+        if self.link is None:
+            return self._left and not self.feed.behind
+        return not self.link.alive
 
     @property
     def over(self) -> bool:
@@ -191,6 +208,8 @@ class Session:
     def poll(self) -> Snapshot:
         """Read what is new. Raises `DataError` for a file that is not a run."""
         status = self.link.status() if self.link is not None else None
+        if self.link is None and self.feed.follow:
+            self._look_for_a_writer()
         if self.feed.follow and self.feed.state.finished is not None and not self.live and not self.feed.behind:
             self.feed.follow = False  # nobody writes any more: from now on it is a recording
         return self.feed.poll(status, running=self.phase(status) in ("running", "loading", "starting"))
@@ -199,10 +218,10 @@ class Session:
         """The phase to show: the engine's own, or what the file tells."""
         if self.feed.state.finished is not None:
             return "finished"
+        if self.dead:
+            return "failed"
         if self.link is None:
             return "running" if self.feed.follow else "paused"
-        if not self.link.alive:
-            return "failed"
         return status.phase if status is not None else "starting"
 
     def facts(self, snapshot: Snapshot, episode: str, selected: NodeId | None) -> Facts:
