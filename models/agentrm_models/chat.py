@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from agentrm_models.chat_template import ChatTemplate, RefusingTemplateError
-from agentrm_models.control_tokens import control_tokens
+from agentrm_models.control_tokens import Covering, control_tokens
 from agentrm_models.errors import DataError
 from agentrm_models.messages import Conversation, Message, Role, merge_system
-from agentrm_models.reasoning import MARK_ENDS, Marks, closed_by, marker_tokens, opened_by
+from agentrm_models.reasoning import MARK_ENDS, Marks, closed_by, marker_tokens, opened_by, split_reasoning
 
 MEMORY_CHARACTERS = 64_000_000
 """Characters of rendered text that are remembered; beyond that the memory is emptied (only time is lost)."""
@@ -83,12 +83,13 @@ class ChatEncoder:
             _source(tokenizer, plain), tokenizer.special_tokens_map, str(tokenizer.name_or_path or "the model")
         )
         self._refused_with = ""
-        self._special = tuple(token for token in tokenizer.all_special_tokens if token)
+        self._special = tuple(control_tokens(tokenizer).values())
         self._root = _Prefix((), "", None)
         self._characters = 0
         self._short: dict[str, list[int]] = {}
         self._breaks: dict[int, bool] = {}
         self._completes: dict[int, bool] = {}
+        self._covering = Covering(tokenizer)
         self._marks = marker_tokens(control_tokens(tokenizer))
         self._system_works = self._try_render((Message("system", "s"), Message("user", "u"))) is not None
         self._tails = self._find_tails()
@@ -119,6 +120,8 @@ class ChatEncoder:
             segments.append(node.segment)
         if messages and not segments[-1].ids and (messages[-1].role == "assistant" or not any(s.ids for s in segments)):
             self._refuse(messages)
+        if messages and not add_generation_prompt and _lost(segments[-1], messages[-1]):
+            return [self._as_written(messages, node.text)]
         if add_generation_prompt:
             prompt = self._generation_prompt(node)
             if prompt is None:
@@ -184,16 +187,34 @@ class ChatEncoder:
         return node
 
     def _tokenise(self, text: str, message: Message) -> Segment:
-        head, body, tail = _split_content(text, message.content, self._tails.get(message.role, ""))
         if message.role != "assistant":
-            safe = not any(token in body for token in self._special)
-            return Segment(self._encode(text) if safe else self._pieces(head, body, tail), message.role)
-        before, reply, after = self._encode(head), self._encode_content(body), self._encode(tail)
+            return Segment(self._encode_rendered(text), message.role)
+        head, body, tail = _split_content(text, self._covering.cover(message), self._tails.get(message.role, ""))
+        before, reply, after = (self._encode_rendered(part) for part in (head, body, tail))
         start, stop = len(before), len(before) + len(reply) + min(1, len(after))
-        return Segment(before + reply + after, message.role, start, stop)
+        return Segment(before + reply + after, message.role, start, stop if body or not message.content else start)
 
-    def _pieces(self, head: str, body: str, tail: str) -> list[int]:
-        return self._encode(head) + self._encode_content(body) + self._encode(tail)
+    def _as_written(self, messages: Conversation, rendered: str) -> Segment:
+        """The conversation with its last reply as the model wrote it, where the template shows less of it.
+
+        Raises:
+            DataError: Not only reasoning is missing.
+        """
+        last = messages[-1]
+        said = split_reasoning(self._covering.cover(last)).reply
+        if " ".join(said.split()) not in " ".join(rendered.split()):
+            raise DataError(
+                f"{self.tokenizer.name_or_path or 'The model'}: its chat template leaves out what a reply says, so "
+                "that nothing could be learnt from replies or told of them",
+                "Use a model whose template shows them.",
+            )
+        prompt = self.ids(messages[:-1], add_generation_prompt=True)
+        content = last.content
+        if self.opened is not None and content.lstrip().startswith(self.opened.opening):
+            content = content.lstrip().removeprefix(self.opened.opening).lstrip("\n")
+        reply = self._encode_rendered(self._covering.cover(Message("assistant", content)))
+        end = [self.end_of_turn] if self.end_of_turn is not None else []
+        return Segment(prompt + reply + end, "assistant", len(prompt), len(prompt) + len(reply) + len(end))
 
     def _whole(self, messages: Conversation, add_generation_prompt: bool) -> list[Segment]:
         text = self._try_render(messages, add_generation_prompt)
@@ -202,8 +223,9 @@ class ChatEncoder:
             return []
         last = messages[-1]
         if last.role == "assistant" and not add_generation_prompt:
-            return [self._tokenise(text, last)]
-        return [Segment(self._encode(text), last.role)]
+            segment = self._tokenise(text, last)
+            return [self._as_written(messages, text) if _lost(segment, last) else segment]
+        return [Segment(self._encode_rendered(text), last.role)]
 
     def _generation_prompt(self, node: _Prefix) -> tuple[int, ...] | None:
         if node.prompt is None:
@@ -213,7 +235,7 @@ class ChatEncoder:
                 return ()
             if not text.startswith(node.text):
                 return None
-            node.prompt = tuple(self._encode(text[len(node.text) :]))
+            node.prompt = tuple(self._encode_rendered(text[len(node.text) :]))
         return node.prompt
 
     def _merge_system(self, conversation: Conversation) -> Conversation:
@@ -221,7 +243,7 @@ class ChatEncoder:
         return conversation if self._system_works else merge_system(conversation)
 
     def _render(self, messages: Conversation, add_generation_prompt: bool) -> str:
-        rows = [{"role": message.role, "content": message.content} for message in messages]
+        rows = [{"role": message.role, "content": self._covering.cover(message)} for message in messages]
         return self._template.render(rows, add_generation_prompt)
 
     def _try_render(self, messages: Conversation, add_generation_prompt: bool = False) -> str | None:
@@ -249,11 +271,16 @@ class ChatEncoder:
                 self._short[text] = known
         return list(known)
 
-    def _encode_content(self, text: str) -> list[int]:
-        """Encode what a person, a model or an environment wrote: special tokens in it are plain characters."""
-        if not any(token in text for token in self._special):
+    def _encode_rendered(self, text: str) -> list[int]:
+        """Encode what a template made: control tokens in it are its own, those that were covered plain characters."""
+        if not self._covering.has_covered(text):
             return self._encode(text)
-        return list(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
+        plain = self._covering.plain_ids
+        return [
+            token
+            for piece in self._covering.pieces(text)
+            for token in (plain(piece.text) if piece.plain else self._encode(piece.text))
+        ]
 
     def _find_tails(self) -> dict[Role, str]:
         """What the template puts after the content of a message, found with a text that no template contains."""
@@ -303,6 +330,11 @@ def _source(tokenizer: Any, plain: str) -> str:
     if isinstance(template, dict):
         template = template.get("default") or next(iter(template.values()))
     return str(template)
+
+
+def _lost(segment: Segment, message: Message) -> bool:
+    """Whether a template does not show a reply as it was written."""
+    return message.role == "assistant" and segment.start == segment.stop and bool(message.content.strip())
 
 
 def _split_content(text: str, content: str, tail: str) -> tuple[str, str, str]:

@@ -1,13 +1,96 @@
-"""Tokens that mean something to a model beyond their characters, and texts that only look like them."""
+"""Tokens that mean something to a model beyond their characters, and texts that only look like them.
+
+What people, models and environments write is data. While a chat template is rendered, each text in it that looks like
+a control token is covered by one character of a private plane, so that afterwards it is known which are the template's
+own and which are plain characters, wherever the template has put them and however often.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, NamedTuple
+
+from agentrm_models.messages import Message
+from agentrm_models.reasoning import ALL_MARKS
+
+_FIRST = 0xF0000
+"""The first character of a plane that Unicode assigns to nobody."""
+
+_MARKUP = re.compile(r"\W*[<\[◁｜|].*\w.*[>\]▷｜|]\W*\Z", re.DOTALL)
+"""Added tokens that are markup, such as `<tool_call>`; others are words or blanks, which mean what they say."""
+
+
+class Piece(NamedTuple):
+    """A part of a rendered text; `plain` if it only looks like a control token."""
+
+    text: str
+    plain: bool
 
 
 def control_tokens(tokenizer: Any) -> dict[int, str]:
     """All special tokens of a tokenizer, those without a role of their own (`<|eot_id|>` of Llama 3) included."""
     found = dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=False))
-    added = getattr(tokenizer, "added_tokens_decoder", None) or {}
-    found |= {int(token): str(each.content) for token, each in added.items() if each.special}
+    found |= {token: text for token, (text, special) in _added(tokenizer).items() if special}
     return {token: text for token, text in found.items() if text}
+
+
+class Covering:
+    """Covers texts that look like control tokens of one tokenizer, and encodes what was covered as plain characters."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        control = control_tokens(tokenizer)
+        markup = {token: text for token, (text, _) in _added(tokenizer).items() if _MARKUP.match(text)}
+        self._ids = frozenset(control) | frozenset(markup)
+        self._texts = sorted({*control.values(), *markup.values()}, key=lambda text: (-len(text), text))
+        self._numbers = {text: number for number, text in enumerate(self._texts)}
+        self._escape = chr(_FIRST + len(self._texts))
+        own = f"[{chr(_FIRST)}-{self._escape}]"
+        marks = {text for each in ALL_MARKS for text in (each.opening, each.closing)}
+        spared = {text for token, text in control.items()} - marks
+        self._by_others = re.compile("|".join([*map(re.escape, self._texts), own]))
+        self._by_models = re.compile("|".join([*(re.escape(text) for text in self._texts if text in spared), own]))
+        self._covered = re.compile(f"{self._escape}?{own}", re.DOTALL)
+
+    def cover(self, message: Message) -> str:
+        """A message's content with one character in the place of each text that looks like a control token.
+
+        A model's own marks of reasoning and calls stay: templates look for them in replies.
+        """
+        pattern = self._by_models if message.role == "assistant" else self._by_others
+        return pattern.sub(self._cover, message.content)
+
+    def has_covered(self, text: str) -> bool:
+        """Whether there is anything to uncover in a rendered text."""
+        return self._covered.search(text) is not None
+
+    def pieces(self, text: str) -> list[Piece]:
+        """A rendered text, cut where something was covered."""
+        found, place = list[Piece](), 0
+        for covered in self._covered.finditer(text):
+            found += [Piece(text[place : covered.start()], False), Piece(self._uncover(covered[0]), True)]
+            place = covered.end()
+        return [piece for piece in (*found, Piece(text[place:], False)) if piece.text]
+
+    def plain_ids(self, text: str) -> list[int]:
+        """The ids of a text as plain characters, whatever the tokenizer makes of it as a whole."""
+        ids = list(self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
+        if len(text) < 2 or self._ids.isdisjoint(ids):
+            return ids
+        return self.plain_ids(text[:1]) + self.plain_ids(text[1:])
+
+    def _cover(self, found: re.Match[str]) -> str:
+        number = self._numbers.get(found[0])
+        return self._escape + found[0] if number is None else chr(_FIRST + number)
+
+    def _uncover(self, covered: str) -> str:
+        if len(covered) > 1:
+            return covered[1]
+        number = ord(covered) - _FIRST
+        return self._texts[number] if number < len(self._texts) else covered
+
+
+def _added(tokenizer: Any) -> dict[int, tuple[str, bool]]:
+    """Tokens that were added to a vocabulary, by id: their texts, and whether they are special."""
+    added = getattr(tokenizer, "added_tokens_decoder", None) or {}
+    return {int(token): (str(each.content), bool(each.special)) for token, each in added.items() if each.content}

@@ -32,6 +32,9 @@ LARGEST_HEAT = 16
 REASON_TOKENS = 256
 """Tokens of a judgement beside the numbers of the attempts."""
 
+REASONING_TOKENS = 2_048
+"""Tokens of reasoning before a judgement, once a judge was seen to reason; fewer where its window holds fewer."""
+
 SECOND_TEMPERATURE = 0.7
 """At which a judge is asked again after an answer without a ranking; the first time it is 0."""
 
@@ -113,6 +116,7 @@ class JudgeReward:
         self.notice = policy.notice
         self._policy = policy
         self._ever_ranked = False
+        self._reasons = False
         self._dropped = 0
         self._requests = 0
         self._traits = RewardTraits(
@@ -204,15 +208,18 @@ class JudgeReward:
         window = self._policy.traits.context_length
         if not window:
             return True
+        return self._tokens_of(question) + _reply_tokens(attempts) <= window
+
+    def _tokens_of(self, question: Conversation) -> int:
         if isinstance(self._policy, CountsTokens):
-            tokens = self._policy.count_tokens(question)
-        else:
-            tokens = sum(len(message.content) for message in question) // CHARACTERS_PER_TOKEN
-        return tokens + _reply_tokens(attempts) <= window
+            return self._policy.count_tokens(question)
+        return sum(len(message.content) for message in question) // CHARACTERS_PER_TOKEN
 
     def _judge(self, asked: Sequence[tuple[Sequence[Conversation], _Heat]], progress: ProgressHook) -> list[_Ranking]:
-        requests = [_request(self._shortened(items, heat), len(heat), _task(items[0])) for items, heat in asked]
+        asking = [_request(self._shortened(items, heat), len(heat), _task(items[0])) for items, heat in asked]
+        requests = [self._with_reasoning(request) for request in asking]
         replies = self._replies(requests, progress)
+        replies = self._reasoned(requests, replies, progress)
         numbers = [_read(reply.text, len(heat)) for reply, (_, heat) in zip(replies, asked, strict=True)]
         silent = [place for place, found in enumerate(numbers) if not found]
         if silent:
@@ -222,8 +229,35 @@ class JudgeReward:
         self._ever_ranked |= any(numbers)
         if not self._ever_ranked and asked:
             said = " ".join(replies[0].text.split())[:80]
-            raise DataError(f"{self._traits.name} gives no ranking; it says {said!r}", "Take a larger chat model.")
+            where = f" after {REASONING_TOKENS:,} tokens of reasoning" if replies[0].cut == "reasoning" else ""
+            raise DataError(
+                f"{self._traits.name} gives no ranking{where}; it says {said!r}", "Take a larger chat model."
+            )
         return [_ranking(heat, found) for (_, heat), found in zip(asked, numbers, strict=True)]
+
+    def _reasoned(
+        self, requests: list[ProposeRequest], replies: list[Candidate], progress: ProgressHook
+    ) -> list[Candidate]:
+        """Ask again, with tokens for reasoning, where reasoning left none for the answer; remembered from then on."""
+        unfinished = [place for place, reply in enumerate(replies) if reply.cut == "reasoning"]
+        if self._reasons or not unfinished:
+            return replies
+        self._reasons = True
+        requests[:] = [self._with_reasoning(request) for request in requests]
+        again = self._replies([requests[place] for place in unfinished], progress)
+        found = dict(zip(unfinished, again, strict=True))
+        return [found.get(place, reply) for place, reply in enumerate(replies)]
+
+    def _with_reasoning(self, request: ProposeRequest) -> ProposeRequest:
+        """A request with tokens for reasoning, as many as its window has left, where the judge reasons."""
+        room = REASONING_TOKENS
+        if window := self._policy.traits.context_length:
+            room = min(room, window - self._tokens_of(request.conversation) - request.decoding.max_tokens)
+        if not self._reasons or room < 1:
+            return request
+        return msgspec.structs.replace(
+            request, decoding=msgspec.structs.replace(request.decoding, reasoning_tokens=room)
+        )
 
     def _replies(self, requests: Sequence[ProposeRequest], progress: ProgressHook) -> list[Candidate]:
         return [found[0] for found in self._policy.propose(requests, progress)] if requests else []

@@ -51,17 +51,41 @@ def encode_example(tokenizer: Any, conversation: Conversation, train: Sequence[b
     return Example(np.asarray(ids, np.int32), np.asarray(learnt, np.bool_), np.asarray(read, np.bool_))
 
 
-def encode_trajectories(tokenizer: Any, trajectories: Sequence[Trajectory], context: int) -> list[Example | None]:
-    """Encode trajectories in their order; None where one is too long."""
-    return [
-        encode_example(
-            tokenizer,
-            trajectory.conversation,
-            [turn.train for turn in trajectory.messages],
-            context,
-        )
-        for trajectory in trajectories
-    ]
+def encode_trajectories(tokenizer: Any, trajectories: Sequence[Trajectory], context: int) -> list[list[Example]]:
+    """Encode trajectories in their order; none where one is too long.
+
+    A trajectory is one example. Where the template shows earlier replies otherwise than the model wrote them (R1 and
+    Qwen3 take reasoning out of them), each reply is an example of its own, after the history that the model is shown.
+
+    Raises:
+        DataError: The template leaves replies out.
+    """
+    return [_encode_trajectory(tokenizer, trajectory, context) for trajectory in trajectories]
+
+
+def _encode_trajectory(tokenizer: Any, trajectory: Trajectory, context: int) -> list[Example]:
+    conversation, train = trajectory.conversation, [turn.train for turn in trajectory.messages]
+    segments = encode_conversation(tokenizer, conversation)
+    learnt = [place for place, wanted in enumerate(train) if wanted and conversation[place].role == "assistant"]
+    apart = len(segments) != len(train) or any(segments[place].start == segments[place].stop for place in learnt)
+    if not apart:
+        example = encode_example(tokenizer, conversation, train, context)
+        return [] if example is None else [example]
+    alone = (_encode_last(tokenizer, conversation[: place + 1], context) for place in learnt)
+    return [example for example in alone if example is not None]
+
+
+def _encode_last(tokenizer: Any, conversation: Conversation, context: int) -> Example | None:
+    """A conversation of which only the last reply is learnt."""
+    segments = encode_conversation(tokenizer, conversation)
+    ids = [token for segment in segments for token in segment.ids]
+    if len(ids) > context:
+        return None
+    before, last = len(ids) - len(segments[-1].ids), segments[-1]
+    learnt = np.zeros(len(ids), np.bool_)
+    learnt[before + last.start : before + last.stop] = True
+    read = [segment.role == "user" for segment in segments for _ in segment.ids]
+    return Example(np.asarray(ids, np.int32), learnt, np.asarray(read, np.bool_))
 
 
 class StreamPosition(msgspec.Struct):

@@ -7,6 +7,7 @@ from typing import Any
 
 from agentrm_models.chat import encoder_of
 from agentrm_models.context import fit_context, reply_span
+from agentrm_models.errors import DataError
 from agentrm_models.messages import Conversation
 from agentrm_models.trie.states import Span
 from agentrm_trainer.data.labelled_trees import LabelledTree
@@ -68,6 +69,12 @@ def _with_turns(tokenizer: Any, conversation: Conversation) -> tuple[list[int], 
         if segment.start < segment.stop:
             turns.append(Span(len(ids) + segment.start, len(ids) + segment.stop))
         ids += segment.ids
+    if len(turns) < sum(message.role == "assistant" for message in conversation):
+        raise DataError(
+            f"{tokenizer.name_or_path or 'the model'}: its chat template shows earlier replies otherwise than they "
+            "were written, so that an implicit reward cannot be fitted on whole paths",
+            "Take a model whose template keeps them, or fit another kind of reward model.",
+        )
     return ids, tuple(turns)
 
 

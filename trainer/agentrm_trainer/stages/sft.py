@@ -78,20 +78,20 @@ class SftRun:
         held_out = encode_trajectories(
             self._tokenizer, read_trajectories(collected / "held_out.jsonl"), self._config.model.context
         )
-        self._held_out = [example for example in held_out if example is not None][:200]
+        self._held_out = [example for examples in held_out for example in examples][:200]
 
     def _make_stream(self, trajectories: Sequence[Trajectory]) -> tuple[ExampleStream, float]:
         weight_of = {section.name: section.weight for section in self._config.environments}
         encoded = encode_trajectories(self._tokenizer, trajectories, self._config.model.context)
         pairs = [
             (example, weight_of.get(trajectory.environment, 1.0))
-            for example, trajectory in zip(encoded, trajectories, strict=True)
-            if example is not None
+            for examples, trajectory in zip(encoded, trajectories, strict=True)
+            for example in examples
         ]
         if not pairs:
             raise UsageError("no trajectory fits the context", "Raise model.context.")
-        if len(pairs) < len(encoded):
-            self._workspace.display.say(f"sft: {len(encoded) - len(pairs)} trajectories are longer than the context")
+        if longer := sum(not examples for examples in encoded):
+            self._workspace.display.say(f"sft: {longer} trajectories are longer than the context")
         examples, weights = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         stream = ExampleStream(
             examples, weights, self._tokenizer, action_words(trajectories), self._config.seed, self._state.position
