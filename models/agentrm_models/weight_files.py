@@ -151,7 +151,7 @@ def _walk_gguf(stream: BinaryIO, file: Path, size: int) -> None:
             raise struct.error
         _read(stream, f"<{dimensions}QI")
         last = max(last, _read(stream, "<Q")[0])
-    if stream.tell() + last >= size:
+    if tensors and stream.tell() + last >= size:
         raise DataError(f"{file} is cut off: it has {size} bytes, its last tensor begins after that", _REMEDY)
 
 

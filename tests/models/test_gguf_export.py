@@ -68,7 +68,7 @@ def test_a_tokenizer_without_label_is_refused(tmp_path: Path) -> None:
 @pytest.mark.llama_cpp
 def test_a_missing_permutation_is_caught(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("llama_cpp")
-    monkeypatch.setattr("agentrm_models.llama_cpp.gguf_export._Source._permuted", lambda self, name, tensor: tensor)
+    monkeypatch.setattr("agentrm_models.llama_cpp.gguf_source.GGUFSource._permuted", lambda self, name, tensor: tensor)
     with pytest.raises(DataError, match="logits differ by"):
         export_gguf(folder, tmp_path / "model.gguf", "f32")
     assert list(tmp_path.iterdir()) == []

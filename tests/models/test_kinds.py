@@ -195,7 +195,7 @@ def test_a_shortened_window_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     limited = gguf_policy(file, LoadOptions(device="cpu", threads=1, cache_bytes=256 * 256))
     assert limited.traits.context_length == 256
     assert "model.gguf reads 256 tokens of the 512 that it was trained for" in limited.notice
-    monkeypatch.setattr("agentrm_models.policies.gguf.LONGEST_CONTEXT", 300)
+    monkeypatch.setattr("agentrm_models.llama_cpp.opening.LONGEST_CONTEXT", 300)
     shortened = load_reward(f"judge:{file}", CPU)
     assert shortened.traits.context_length == 300
     assert "300 tokens of the 512" in shortened.notice

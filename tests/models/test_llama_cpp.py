@@ -13,7 +13,8 @@ import torch
 from tiny_llama import TEMPLATE, make_policy, make_tokenizer
 
 from agentrm_models.errors import DataError, InterruptedRun, UsageError
-from agentrm_models.llama_cpp.gguf_export import PROBE_KEY, export_gguf
+from agentrm_models.llama_cpp.gguf_export import export_gguf
+from agentrm_models.llama_cpp.opening import PROBE_KEY
 from agentrm_models.load_options import LoadOptions
 from agentrm_models.messages import Conversation, Message
 from agentrm_models.policies.base import Candidate, Decoding, NoiseKey, ProposeRequest

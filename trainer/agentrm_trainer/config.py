@@ -346,7 +346,7 @@ class ExportSection(_Section, frozen=True, kw_only=True):
     """Files for llama.cpp.
 
     Attributes:
-        gguf: Write the policy as GGUF and check it against the safetensors.
+        gguf: Write policy and reward model as GGUF and check them against the safetensors.
     """
 
     gguf: bool = True

@@ -84,6 +84,11 @@ class NativeModel:
         return int(self._library.llama_vocab_n_tokens(self._vocabulary))
 
     @property
+    def width(self) -> int:
+        """Numbers in a hidden state."""
+        return int(self._library.llama_model_n_embd(self.handle))
+
+    @property
     def trained_context(self) -> int:
         """Tokens that the model was trained to read."""
         return int(self._library.llama_model_n_ctx_train(self.handle))
@@ -184,12 +189,21 @@ class NativeContext:
         sequences: How many sequences can exist at once.
         threads: CPU threads; 0 lets llama.cpp choose half of the machine's.
         exact: Keep keys and values in 32 bits and leave flash attention off, to compare with another library.
+        hidden: Give hidden states after the last norm instead of logits.
     """
 
     def __init__(
-        self, model: NativeModel, *, cells: int, sequences: int = 1, threads: int = 0, exact: bool = False
+        self,
+        model: NativeModel,
+        *,
+        cells: int,
+        sequences: int = 1,
+        threads: int = 0,
+        exact: bool = False,
+        hidden: bool = False,
     ) -> None:
         self.model = model
+        self._hidden = hidden
         self._library = library = load_library()
         settings = library.llama_context_default_params()
         settings.n_ctx, settings.n_batch, settings.n_ubatch = cells, BATCH_ROWS, BATCH_ROWS
@@ -198,6 +212,8 @@ class NativeContext:
         if exact:
             settings.type_k = settings.type_v = _F32
             settings.flash_attn_type = 0
+        if hidden:
+            settings.embeddings, settings.pooling_type = True, library.LLAMA_POOLING_TYPE_NONE
         self.handle = library.llama_init_from_model(model.handle, settings)
         if not self.handle:
             raise MemoryExhaustedError(
@@ -208,7 +224,7 @@ class NativeContext:
         if not self._memory:
             library.llama_free(self.handle)
             raise not_causal(model.file)
-        self._size = model.vocabulary_size
+        self._size = model.width if hidden else model.vocabulary_size
         self._batch = library.llama_batch_init(BATCH_ROWS, 0, 1)
 
     def decode(
@@ -217,8 +233,8 @@ class NativeContext:
         """Run rows through the model: row i appends `tokens[i]` at `positions[i]` to `sequences[i]`.
 
         Returns:
-            Logits of the wanted rows (rows, vocabulary); None when there are not enough free cells, and then nothing
-            has changed.
+            Logits of the wanted rows (rows, vocabulary), or their hidden states (rows, width); None when there are not
+            enough free cells, and then nothing has changed.
 
         Raises:
             MemoryExhaustedError: llama.cpp could not compute the batch.
@@ -243,8 +259,9 @@ class NativeContext:
     def _logits(self, wanted: Sequence[bool]) -> NDArray[numpy.float32]:
         rows = [row for row, want in enumerate(wanted) if want]
         logits = numpy.empty((len(rows), self._size), numpy.float32)
+        read = self._library.llama_get_embeddings_ith if self._hidden else self._library.llama_get_logits_ith
         for place, row in enumerate(rows):
-            pointer = self._library.llama_get_logits_ith(self.handle, row)
+            pointer = read(self.handle, row)
             logits[place] = numpy.ctypeslib.as_array(pointer, (self._size,))
         return logits
 

@@ -32,7 +32,7 @@ from agentrm_models.rewards.implicit import ImplicitReward
 from agentrm_models.usage import ProgressHook, Usage, ignore_progress
 
 if TYPE_CHECKING:
-    from agentrm_models.rewards.reader import Reader
+    from agentrm_models.rewards.reader import ConversationReader
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class ExplicitReward:
         use_cache: bool = True,
         likelihood: float = 0.0,
         likelihoods: Mapping[str, float] | None = None,
-        language: Reader | None = None,
+        language: ConversationReader | None = None,
         environments: tuple[str, ...] = (),
         threshold: float | None = None,
         head: RewardHead = ONLY_OUTPUT,
@@ -139,9 +139,49 @@ class ExplicitReward:
         label = name or getattr(model, "name_or_path", "") or type(model).__name__
         if head is ONLY_OUTPUT and model.config.num_labels != 1:
             raise DataError(f"{label}: the reward model has {model.config.num_labels} outputs, one is needed")
-        self._head = head
         digest = digest or digest_of_weights(model)
-        self._reader = Reader(model, tokenizer, cache_bytes, use_cache, head)
+        self._begin(
+            Reader(model, tokenizer, cache_bytes, use_cache, head),
+            RewardTraits(label, digest, prompt, environments=environments, threshold=threshold, head=head.words),
+            head,
+            likelihood=likelihood,
+            likelihoods=likelihoods,
+            language=language,
+            notice=notice,
+        )
+
+    @classmethod
+    def over(
+        cls,
+        reader: ConversationReader,
+        traits: RewardTraits,
+        head: RewardHead,
+        *,
+        likelihood: float = 0.0,
+        likelihoods: Mapping[str, float] | None = None,
+        language: ConversationReader | None = None,
+        notice: str = "",
+    ) -> ExplicitReward:
+        """A reward model over a reader of its own, for backends other than Transformers; the rest as above."""
+        reward = cls.__new__(cls)
+        reward._begin(
+            reader, traits, head, likelihood=likelihood, likelihoods=likelihoods, language=language, notice=notice
+        )
+        return reward
+
+    def _begin(
+        self,
+        reader: ConversationReader,
+        traits: RewardTraits,
+        head: RewardHead,
+        *,
+        likelihood: float,
+        likelihoods: Mapping[str, float] | None,
+        language: ConversationReader | None,
+        notice: str,
+    ) -> None:
+        label = traits.name
+        self._head, self._reader = head, reader
         self._likelihood, self._likelihoods = likelihood, dict(likelihoods or {})
         wanted = any((likelihood, *self._likelihoods.values()))
         self._language = language if wanted else None
@@ -151,15 +191,7 @@ class ExplicitReward:
             raise DataError(f"{label}: a likelihood needs a reward that is read at the end of the reply")
         if wanted and not (language or self._reader).tells_likelihood:
             raise DataError(f"{label}: a likelihood needs a decoder whose embedding is its language-model head")
-        self._traits = RewardTraits(
-            label,
-            digest,
-            prompt,
-            context_length=self._reader.context_length,
-            environments=environments,
-            threshold=threshold,
-            head=head.words,
-        )
+        self._traits = traits._replace(context_length=reader.context_length)
 
     @classmethod
     def load(
@@ -248,7 +280,7 @@ class ExplicitReward:
         for reader in self._readers():
             reader.close()
 
-    def _readers(self) -> list[Reader]:
+    def _readers(self) -> list[ConversationReader]:
         return [self._reader] if self._language is None else [self._reader, self._language]
 
     def _parts(self, items: Sequence[Conversation], progress: ProgressHook) -> list[RewardParts]:

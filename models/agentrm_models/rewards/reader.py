@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from agentrm_models.chat import encoder_of
-from agentrm_models.context import fit_context, reply_span
+from agentrm_models.chat import ChatEncoder, encoder_of
+from agentrm_models.context import Encodes, fit_context, reply_span
 from agentrm_models.errors import DataError
 from agentrm_models.messages import Conversation
 from agentrm_models.rewards.float_heads import in_float32
@@ -38,44 +38,42 @@ class Encoded(NamedTuple):
     dropped: int
 
 
-class Reader:
-    """A model behind its prefix cache. The weights must not change during the life of this object.
+def _nothing() -> None:
+    return None
+
+
+class ConversationReader:
+    """A backend that reads conversations.
 
     Args:
-        model: A `transformers` model in evaluation mode. The head of a 16-bit classifier becomes a float32 one.
-        tokenizer: Its tokenizer.
-        cache_bytes: Limit of the prefix cache; 0 takes a share of the memory that is free.
-        use_cache: False computes everything anew, for comparison.
-        head: Which outputs count, and where they are read.
-
-    Attributes:
+        backend: Gives outputs for ids.
+        encoder: The chat encoder, to find replies.
+        placed: Gives ids that end where the head is read.
+        columns: The outputs that count, in their order.
         context_length: Tokens the model can read; 0 where there is no limit.
         tells_likelihood: Whether it is known how likely the model finds a token.
-        notice: Says why the prefix cache is not used; empty where it is.
+        notice: Says why there is no prefix cache; empty where there is one.
+        free: Frees the model.
+
+    Attributes:
         usage: Cost of all calls so far.
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, cache_bytes: int, use_cache: bool, head: RewardHead = ONLY_OUTPUT
+        self,
+        backend: ScoringBackend,
+        encoder: ChatEncoder,
+        placed: Encodes,
+        *,
+        columns: Sequence[int] = (0,),
+        context_length: int = 0,
+        tells_likelihood: bool = False,
+        notice: str = "",
+        free: Callable[[], None] = _nothing,
     ) -> None:
-        in_float32(model)
-        parts = architecture_of(model)
-        if head.step and model.get_output_embeddings() is None:  # its outputs are a token's labels, and no next token
-            parts = parts._replace(vocabulary=None)
-        both_ways = reads_both_ways(parts)
-        self.context_length = parts.context_length
-        self.tells_likelihood = parts.vocabulary is not None and parts.head is not None and not both_ways
-        self._encoder = WholeTextEncoder(tokenizer) if both_ways else encoder_of(tokenizer)
-        self._backend: ScoringBackend
-        if both_ways or (model.get_output_embeddings() is None and not has_own_head(parts)):
-            self._backend = WholeModelBackend(model, both_ways)
-            self.notice = cache_notice(parts, "an encoder reads every text anew" if both_ways else ONLY_WHOLE)
-        else:
-            self._backend, self.notice = choose_backend(parts, cache_bytes, use_cache)
-        if head.step and both_ways:
-            raise DataError(f"{type(model).__name__} sees what follows a step, so its steps cannot be scored alone")
-        self._placed = placed(self._encoder, head)
-        self._columns = list(head.columns)
+        self._backend, self._encoder, self._placed, self._free = backend, encoder, placed, free
+        self._columns = list(columns)
+        self.context_length, self.tells_likelihood, self.notice = context_length, tells_likelihood, notice
         self._ledger = TokenLedger()
         self.usage = Usage()
 
@@ -101,6 +99,7 @@ class Reader:
     def close(self) -> None:
         """Free the model."""
         self._backend = ClosedBackend()
+        self._free()
 
     def _outputs(self, batch: Sequence[Encoded]) -> list[list[float]]:
         outputs = self._backend.outputs([item.ids for item in batch]).reshape(len(batch), -1)
@@ -150,6 +149,48 @@ class Reader:
     def _encode(self, conversation: Conversation) -> Encoded:
         fitted = fit_context(self._placed, conversation, self.context_length, 0, False)
         return Encoded(conversation, fitted.ids, fitted.dropped)
+
+
+class Reader(ConversationReader):
+    """A Transformers model behind its prefix cache. The weights must not change during the life of this object.
+
+    Args:
+        model: A `transformers` model in evaluation mode. The head of a 16-bit classifier becomes a float32 one.
+        tokenizer: Its tokenizer.
+        cache_bytes: Limit of the prefix cache; 0 takes a share of the memory that is free.
+        use_cache: False computes everything anew, for comparison.
+        head: Which outputs count, and where they are read.
+
+    Raises:
+        DataError: The head is read at every step, and the model is an encoder.
+    """
+
+    def __init__(
+        self, model: Any, tokenizer: Any, cache_bytes: int, use_cache: bool, head: RewardHead = ONLY_OUTPUT
+    ) -> None:
+        in_float32(model)
+        parts = architecture_of(model)
+        if head.step and model.get_output_embeddings() is None:  # its outputs are a token's labels, and no next token
+            parts = parts._replace(vocabulary=None)
+        both_ways = reads_both_ways(parts)
+        if head.step and both_ways:
+            raise DataError(f"{type(model).__name__} sees what follows a step, so its steps cannot be scored alone")
+        encoder = WholeTextEncoder(tokenizer) if both_ways else encoder_of(tokenizer)
+        backend: ScoringBackend
+        if both_ways or (model.get_output_embeddings() is None and not has_own_head(parts)):
+            backend = WholeModelBackend(model, both_ways)
+            notice = cache_notice(parts, "an encoder reads every text anew" if both_ways else ONLY_WHOLE)
+        else:
+            backend, notice = choose_backend(parts, cache_bytes, use_cache)
+        super().__init__(
+            backend,
+            encoder,
+            placed(encoder, head),
+            columns=head.columns,
+            context_length=parts.context_length,
+            tells_likelihood=parts.vocabulary is not None and parts.head is not None and not both_ways,
+            notice=notice,
+        )
 
 
 def _cannot_split(item: Encoded) -> None:

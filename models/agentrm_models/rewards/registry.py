@@ -7,10 +7,11 @@ from typing import TypeAlias
 from agentrm_models.kinds import ModelSpec
 from agentrm_models.rewards.base import RewardModel
 from agentrm_models.rewards.explicit import ExplicitSpec
+from agentrm_models.rewards.gguf import GGUFRewardSpec
 from agentrm_models.rewards.implicit import ImplicitSpec
 from agentrm_models.rewards.judge import JudgeSpec
 from agentrm_models.rewards.scripted import RandomSpec
 
 RewardSpec: TypeAlias = ModelSpec[RewardModel]
 
-REWARD_KINDS: tuple[type[RewardSpec], ...] = (RandomSpec, JudgeSpec, ImplicitSpec, ExplicitSpec)
+REWARD_KINDS: tuple[type[RewardSpec], ...] = (RandomSpec, JudgeSpec, ImplicitSpec, GGUFRewardSpec, ExplicitSpec)
