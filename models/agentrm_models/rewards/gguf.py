@@ -161,9 +161,9 @@ def _read_through(
 
     model = open_model(file, options.device)
     if head is not None and head.weight.shape[1] != model.width:
+        widths = f"a head of {head.weight.shape[1]} numbers does not fit hidden states of {model.width}"
         model.close()
-        width = f"a head of {head.weight.shape[1]} numbers does not fit hidden states of {model.width}"
-        raise DataError(f"{file}: {width}", "Give the head that belongs to it.")
+        raise DataError(f"{file}: {widths}", "Give the head that belongs to it.")
     encoder = ChatEncoder(GGUFTokenizer(model))
     beginning = model.adds_beginning()
     room = room_of(model, options.cache_bytes, exact=True)
