@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from agentrm_models.checkpoint_files import tensor_shapes
 from agentrm_models.errors import DataError
 from agentrm_models.folder_settings import FolderSettings
 from agentrm_models.weight_files import check_safetensors
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 ENDING = ".head.safetensors"
 
@@ -67,6 +69,7 @@ def read_sidecar(file: Path) -> SidecarHead:
     Raises:
         DataError: The file is missing, cut off, no head, or holds values that are no numbers.
     """
+    import numpy as np
     from safetensors import safe_open
 
     check_safetensors(file)
