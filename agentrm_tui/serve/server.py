@@ -166,6 +166,8 @@ def _listening(front: Front, bound: socket.socket) -> Iterator[None]:
     thread.start()
     while not server.started and thread.is_alive():
         sleep(0.01)
+    if not server.started:
+        raise UsageError("the HTTP server could not be started", "Choose another --port or --host.")
     try:
         yield
     finally:
