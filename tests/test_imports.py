@@ -87,7 +87,10 @@ def test_every_search_module_is_light() -> None:
     assert heavy(loaded, screen=True) == []
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("list", "environments", "--help"), ("serve", "--help")])
+HELP = [("--help",), ("run", "--help"), ("list", "environments", "--help"), ("serve", "--help")]
+
+
+@pytest.mark.parametrize("arguments", HELP)
 def test_help_is_light(arguments: tuple[str, ...]) -> None:
     loaded = loaded_by("from agentrm_tui.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass", *arguments)
     assert heavy(loaded, screen=True) == []
