@@ -81,7 +81,7 @@ def load_folder(
         torch.set_num_threads(options.threads)
     target = choose_device(options.device)
     model = _read_model(base, plan, options.trust_remote_code, target, merged)
-    tokenizer = _read_tokenizer(path if _has_tokenizer(path) else base, options.trust_remote_code)
+    tokenizer = read_tokenizer(path if _has_tokenizer(path) else base, options.trust_remote_code)
     _check_sizes(path, model, tokenizer)
     more = [] if merged is None else [merged.weights]
     if plan is not None and plan.tensors is not None and plan.tensors.file not in (*weights, *more):
@@ -247,7 +247,8 @@ def _quiet_library() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _read_tokenizer(path: Path, trust_remote_code: bool) -> Any:
+def read_tokenizer(path: Path, trust_remote_code: bool) -> Any:
+    """The tokenizer of a folder; raises DataError where there is none that can be used."""
     from transformers import AutoTokenizer
 
     try:

@@ -60,3 +60,9 @@ def without_first_demonstration(
     """The conversation without the first of its demonstrations, and those that are left."""
     begin = goal_length(conversation) - 1
     return conversation[:begin] + conversation[begin + demonstrations[0] :], demonstrations[1:]
+
+
+def without_older_half(conversation: Conversation, goal: int) -> Conversation:
+    """Without the older half of the steps after the goal, which ends there; the same where there is only one."""
+    steps = (len(conversation) - goal) // 2
+    return conversation[:goal] + conversation[goal + 2 * ((steps + 1) // 2) :] if steps > 1 else conversation

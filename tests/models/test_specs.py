@@ -77,7 +77,10 @@ def test_wrong_bundled_names_offer_the_nearest(bundled: Path) -> None:
         ("no/such/folder", "policy", DataError, "no/such/folder does not exist"),
         ("missing.gguf", "policy", DataError, "missing.gguf does not exist"),
         ("human", "reward", UsageError, "is a policy, not a reward model"),
-        ("http://localhost:1/v1", "reward", UsageError, "is a policy, not a reward model"),
+        ("http://localhost:1/v1", "reward", DataError, "cannot reach"),
+        ("http://localhost:1#api=clasify", "reward", UsageError, "classify"),
+        ("http://localhost:1#folder=no/such", "reward", DataError, "is no folder"),
+        ("http://a,http://b", "reward", UsageError, "one address"),
     ],
 )
 def test_mistakes_are_one_clear_line(spec: str, role: str, error: type[AgentRMError], text: str) -> None:

@@ -57,7 +57,7 @@ _HINTS = {
     "seed": "Any whole number; the same seed is the same task.",
     "episodes": "How many tasks, one after another.",
     "policy": "Who proposes actions: a bundled model, a folder, a .gguf, hf:ORG/REPO, http://…, human, expert.",
-    "reward": "Who judges them: a bundled model, a folder of a sequence classifier, implicit:…, judge:…, random.",
+    "reward": "Who judges them: a bundled model, a folder of a classifier, http://…, implicit:…, judge:…, random.",
     "algorithm": "How candidates are searched.",
     "temperature": "Of sampling; 0 is always the likeliest token.",
     "recent": "enter replays a run.",

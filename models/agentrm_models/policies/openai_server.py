@@ -11,7 +11,7 @@ import msgspec
 from agentrm_models.errors import DataError, UsageError
 from agentrm_models.http import HttpClient, WaitHook
 from agentrm_models.http_failures import ServerDownError, StatusError
-from agentrm_models.messages import goal_length, without_first_demonstration
+from agentrm_models.messages import goal_length, without_first_demonstration, without_older_half
 from agentrm_models.notices import Notices
 from agentrm_models.policies.base import Candidate, ProposeRequest
 from agentrm_models.policies.openai_answers import Answer, ServedModel, read_completion, read_models
@@ -209,10 +209,7 @@ def _cut(candidate: Candidate) -> Candidate:
 def _shortened(request: ProposeRequest) -> ProposeRequest:
     """Without the older half of the steps after the goal, then without demonstrations, then as it is."""
     conversation, shown = request.conversation, request.demonstrations
-    goal = goal_length(conversation, shown)
-    steps = (len(conversation) - goal) // 2
-    if steps > 1:
-        conversation = conversation[:goal] + conversation[goal + 2 * ((steps + 1) // 2) :]
-    elif shown:
+    conversation = without_older_half(conversation, goal_length(conversation, shown))
+    if conversation == request.conversation and shown:
         conversation, shown = without_first_demonstration(conversation, shown)
     return msgspec.structs.replace(request, conversation=conversation, demonstrations=shown)

@@ -11,7 +11,15 @@ from agentrm_models.rewards.gguf import GGUFRewardSpec
 from agentrm_models.rewards.implicit import ImplicitSpec
 from agentrm_models.rewards.judge import JudgeSpec
 from agentrm_models.rewards.scripted import RandomSpec
+from agentrm_models.rewards.served.spec import ServedRewardSpec
 
 RewardSpec: TypeAlias = ModelSpec[RewardModel]
 
-REWARD_KINDS: tuple[type[RewardSpec], ...] = (RandomSpec, JudgeSpec, ImplicitSpec, GGUFRewardSpec, ExplicitSpec)
+REWARD_KINDS: tuple[type[RewardSpec], ...] = (
+    RandomSpec,
+    JudgeSpec,
+    ImplicitSpec,
+    ServedRewardSpec,
+    GGUFRewardSpec,
+    ExplicitSpec,
+)

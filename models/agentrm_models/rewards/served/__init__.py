@@ -1,0 +1,1 @@
+"""Reward models behind servers: vLLM, SGLang, Text Embeddings Inference and llama-server."""
