@@ -106,10 +106,14 @@ def only_data_on_stdout() -> Iterator[TextIO]:
 
 
 def _flush_quietly(stream: TextIO) -> None:
+    """Write out what is left, to nowhere where it cannot be written: nothing may remain for the stream's own end."""
     try:
         stream.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        stream.flush()
 
 
 def run_here(plan: RunPlan, path: Path, display: DisplayName, resume: bool = False, send_key: bool = True) -> RunState:

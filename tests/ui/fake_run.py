@@ -277,7 +277,7 @@ async def describe(name: str) -> Offer:
 def surroundings(
     events: list[ev.AnyEvent] | FakeReader,
     link: FakeEngineLink | None = None,
-    folder: Path = Path("/nonexistent"),
+    folder: Path = Path("/dev/null/nothing"),  # not even root can make it
     clock: FakeClock | None = None,
 ) -> Surroundings:
     """All that the app needs from outside, faked."""
