@@ -208,10 +208,20 @@ class ChatEncoder:
                 "that nothing could be learnt from replies or told of them",
                 "Use a model whose template shows them.",
             )
-        prompt = self.ids(messages[:-1], add_generation_prompt=True)
-        content = last.content
-        if self.opened is not None and content.lstrip().startswith(self.opened.opening):
-            content = content.lstrip().removeprefix(self.opened.opening).lstrip("\n")
+        return self.written_turn(messages)
+
+    def written_turn(self, conversation: Conversation) -> Segment:
+        """A conversation whose last reply follows the prompt that the model is given, as in generation.
+
+        Where that prompt has opened reasoning, a reply without any ends it first.
+        """
+        prompt = self.ids(conversation[:-1], add_generation_prompt=True)
+        content = conversation[-1].content
+        if self.opened is not None:
+            if content.lstrip().startswith(self.opened.opening):
+                content = content.lstrip().removeprefix(self.opened.opening).lstrip("\n")
+            elif not self.opened.ends.search(content):
+                content = self.opened.forced + content
         reply = self._encode_rendered(self._covering.cover(Message("assistant", content)))
         end = [self.end_of_turn] if self.end_of_turn is not None else []
         return Segment(prompt + reply + end, "assistant", len(prompt), len(prompt) + len(reply) + len(end))

@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 from agentrm_models.messages import Message
 from agentrm_models.reasoning import ALL_MARKS
 
+MESSAGES = 2_048
+"""Messages that are remembered: a history is rendered again at each step."""
+
 _FIRST = 0xF0000
 """The first character of a plane that Unicode assigns to nobody."""
 
@@ -39,6 +42,7 @@ class Covering:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
+        self._known: dict[Message, str] = {}
         control = control_tokens(tokenizer)
         markup = {token: text for token, (text, _) in _added(tokenizer).items() if _MARKUP.match(text)}
         self._ids = frozenset(control) | frozenset(markup)
@@ -47,9 +51,11 @@ class Covering:
         self._escape = chr(_FIRST + len(self._texts))
         own = f"[{chr(_FIRST)}-{self._escape}]"
         marks = {text for each in ALL_MARKS for text in (each.opening, each.closing)}
-        spared = {text for token, text in control.items()} - marks
-        self._by_others = re.compile("|".join([*map(re.escape, self._texts), own]))
-        self._by_models = re.compile("|".join([*(re.escape(text) for text in self._texts if text in spared), own]))
+        special = set(control.values())
+        self._of_models = [text for text in self._texts if text in special - marks]
+        self._own = re.compile(own)
+        beginnings = "".join(sorted({re.escape(text[0]) for text in self._texts}))
+        self._hint = re.compile(f"[{beginnings}{own[1:]}")
         self._covered = re.compile(f"{self._escape}?{own}", re.DOTALL)
 
     def cover(self, message: Message) -> str:
@@ -57,8 +63,22 @@ class Covering:
 
         A model's own marks of reasoning and calls stay: templates look for them in replies.
         """
-        pattern = self._by_models if message.role == "assistant" else self._by_others
-        return pattern.sub(self._cover, message.content)
+        known = self._known.get(message)
+        if known is None:
+            if len(self._known) >= MESSAGES:
+                self._known.clear()
+            known = self._known[message] = self._covered_content(message)
+        return known
+
+    def _covered_content(self, message: Message) -> str:
+        content = message.content
+        if not self._hint.search(content):
+            return content
+        texts = self._of_models if message.role == "assistant" else self._texts
+        present = [re.escape(text) for text in texts if text in content]
+        if not present and not self._own.search(content):
+            return content
+        return re.sub("|".join([*present, self._own.pattern]), self._cover, content)
 
     def has_covered(self, text: str) -> bool:
         """Whether there is anything to uncover in a rendered text."""

@@ -60,6 +60,14 @@ def test_each_reply_is_learnt_as_it_was_written_after_what_the_model_is_shown(te
     assert encoded(template, context=10)[1] == []
 
 
+def test_a_reply_follows_the_prompt_that_has_opened_reasoning() -> None:
+    opening = STRIPPING.replace("<|assistant|>{% endif", "<|assistant|><think>{% endif")
+    tokenizer, examples = encoded(opening)
+    written = [learnt(tokenizer, example) for example in examples]
+    assert written == ["far</think>Action: go<|end|>", "\n</think>\n\nAction: stop<|end|>"]
+    assert all(tokenizer.decode(example.ids).count("<think>") == 1 for example in examples)
+
+
 def test_a_template_that_leaves_replies_out_is_refused() -> None:
     with pytest.raises(DataError, match="leaves out what a reply says"):
         encoded(LOSING)

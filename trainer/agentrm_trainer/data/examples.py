@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from agentrm_models.chat import encode_conversation
+from agentrm_models.chat import encode_conversation, encoder_of
 from agentrm_models.messages import Conversation
 from agentrm_trainer.data.synthetic import copy_conversation
 from agentrm_trainer.data.trajectories import Trajectory
@@ -55,7 +55,8 @@ def encode_trajectories(tokenizer: Any, trajectories: Sequence[Trajectory], cont
     """Encode trajectories in their order; none where one is too long.
 
     A trajectory is one example. Where the template shows earlier replies otherwise than the model wrote them (R1 and
-    Qwen3 take reasoning out of them), each reply is an example of its own, after the history that the model is shown.
+    Qwen3 take reasoning out of them), or opens reasoning before a reply, each reply is an example of its own, after the
+    prompt that the model is given.
 
     Raises:
         DataError: The template leaves replies out.
@@ -65,9 +66,14 @@ def encode_trajectories(tokenizer: Any, trajectories: Sequence[Trajectory], cont
 
 def _encode_trajectory(tokenizer: Any, trajectory: Trajectory, context: int) -> list[Example]:
     conversation, train = trajectory.conversation, [turn.train for turn in trajectory.messages]
-    segments = encode_conversation(tokenizer, conversation)
+    encoder = encoder_of(tokenizer)
+    segments = encoder.segments(conversation)
     learnt = [place for place, wanted in enumerate(train) if wanted and conversation[place].role == "assistant"]
-    apart = len(segments) != len(train) or any(segments[place].start == segments[place].stop for place in learnt)
+    apart = (
+        encoder.opened is not None
+        or len(segments) != len(train)
+        or any(segments[place].start == segments[place].stop for place in learnt)
+    )
     if not apart:
         example = encode_example(tokenizer, conversation, train, context)
         return [] if example is None else [example]
@@ -77,7 +83,9 @@ def _encode_trajectory(tokenizer: Any, trajectory: Trajectory, context: int) -> 
 
 def _encode_last(tokenizer: Any, conversation: Conversation, context: int) -> Example | None:
     """A conversation of which only the last reply is learnt."""
-    segments = encode_conversation(tokenizer, conversation)
+    encoder = encoder_of(tokenizer)
+    opened = encoder.opened is not None
+    segments = [encoder.written_turn(conversation)] if opened else encoder.segments(conversation)
     ids = [token for segment in segments for token in segment.ids]
     if len(ids) > context:
         return None
