@@ -17,6 +17,8 @@ from agentrm_models.errors import AgentRMError, DataError, UsageError
 from agentrm_models.load_options import LoadOptions
 from agentrm_models.messages import Conversation, Message
 from agentrm_models.rewards.base import RewardModel, ScoreGroup
+from agentrm_models.rewards.explicit import ExplicitReward
+from agentrm_models.rewards.heads.head import Place, RewardHead
 from agentrm_models.specs import describe_spec, load_policy, load_reward, parse_spec
 
 CPU = LoadOptions(device="cpu")
@@ -363,6 +365,25 @@ def test_a_judge_folder_may_say_itself_that_it_is_one(language: tuple[Path, Any,
     assert found == pytest.approx(scores(load_reward(f"{language[0]}#head=yes-no&question={QUESTION}", CPU)))
     with pytest.raises(UsageError, match="holds a reward model, not a policy"):
         parse_spec(str(folder), "policy")
+
+
+def test_compared_tokens_of_16_bit_models_do_not_tie() -> None:
+    tokenizer = tiny_tokenizer()
+    model = tiny_policy_model("qwen2", 301, seed=2)
+    with torch.no_grad():
+        rows = model.lm_head.weight
+        rows[5] = rows[6] * 40
+        rows[6] = rows[5] + torch.linspace(-0.02, 0.02, 32)
+    head = RewardHead("compared", Place(question=QUESTION), columns=(5, 6), share=True)
+    exact = scores(ExplicitReward(model, tokenizer, head=head))
+    narrow = model.to(torch.bfloat16)
+    asked = [chat(tokenizer, (*item, Message("user", QUESTION)), True) for item in ITEMS]
+    with torch.inference_mode():
+        tied = [float(narrow(ids).logits[0, -1, [5, 6]].double().softmax(-1)[0]) for ids in asked]
+    assert len(set(tied)) < len(ITEMS)
+    found = scores(ExplicitReward(narrow, tokenizer, head=head))
+    assert different(found)
+    assert found == pytest.approx(exact, abs=0.02)
 
 
 # Value heads beside a backbone: OpenRLHF (with its mean and standard deviation), TRL, LLaMA-Factory.

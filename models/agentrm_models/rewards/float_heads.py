@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
-def in_float32(model: Any) -> None:
-    """Make the head of a 16-bit classifier a float32 one: every part of it outside the layers that it stands on.
+def in_float32(model: Any, columns: Sequence[int]) -> None:
+    """Make the head of a 16-bit model a float32 one.
 
-    A language-model head shares its weights with the embedding and is left alone.
+    That is every part of a classifier outside the layers that it stands on. A language-model head shares its weights
+    with the embedding, so of its outputs only those that count are computed in float32.
+
+    Args:
+        columns: The outputs of a language model that count; none where all do.
     """
     import torch
 
-    if model.dtype not in (torch.bfloat16, torch.float16) or model.get_output_embeddings() is not None:
+    if model.dtype not in (torch.bfloat16, torch.float16):
+        return
+    if (vocabulary := model.get_output_embeddings()) is not None:
+        if columns:
+            vocabulary.register_forward_hook(_Exact(columns))
         return
     for name, part in model.named_children():
         if name != model.base_model_prefix and any(True for _ in part.parameters()):
@@ -24,3 +33,21 @@ def _widen(module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(
         each.float() if hasattr(each, "is_floating_point") and each.is_floating_point() else each for each in inputs
     )
+
+
+class _Exact:
+    """Computes some outputs of a linear layer once more, in float32."""
+
+    def __init__(self, columns: Sequence[int]) -> None:
+        self._columns = list(columns)
+
+    def __call__(self, module: Any, inputs: tuple[Any, ...], output: Any) -> Any:
+        import torch
+
+        bias = getattr(module, "bias", None)
+        rows = module.weight[self._columns].float()
+        found = output.float()
+        found[..., self._columns] = torch.nn.functional.linear(
+            inputs[0].float(), rows, None if bias is None else bias[self._columns].float()
+        )
+        return found

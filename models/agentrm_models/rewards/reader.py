@@ -168,7 +168,7 @@ class Reader(ConversationReader):
     def __init__(
         self, model: Any, tokenizer: Any, cache_bytes: int, use_cache: bool, head: RewardHead = ONLY_OUTPUT
     ) -> None:
-        in_float32(model)
+        in_float32(model, head.columns if head.share else ())
         parts = architecture_of(model)
         if head.step and model.get_output_embeddings() is None:  # its outputs are a token's labels, and no next token
             parts = parts._replace(vocabulary=None)
