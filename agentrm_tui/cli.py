@@ -306,8 +306,9 @@ def _plan(environment: str, flags: dict[str, Any]) -> RunPlan:
         tell(f"note: {notice}")
     levels = (flags["level"],) if flags["level"] else ()
     choice = TaskChoice(named, levels, flags["number"], flags["first_seed"], flags["split"])
-    same = ("policy", "reward", "temperature", "top_p", "max_tokens", "reasoning_tokens", "max_steps", "seed")
-    fields = {name: flags[name] for name in (*same, "demonstrations")}
+    sampling = ("temperature", "top_p", "max_tokens", "reasoning_tokens", "seed")
+    same = ("policy", "reward", "actions", "demonstrations", "max_steps", *sampling)
+    fields = {name: flags[name] for name in same}
     fields["candidates"] = flags["candidate_kind"]
     return make_plan(environment, choice, search, **fields, load=load_from(flags), parallel=flags.get("parallel", 1))
 

@@ -184,6 +184,13 @@ def playing_options(command: Function) -> Function:
             show_default=True,
             help="valid: the policy weighs the environment's valid actions instead of writing.",
         ),
+        click.option(
+            "--actions",
+            type=click.Choice(["text", "tools", "auto"]),
+            default="text",
+            show_default=True,
+            help="As text or as tool calls; auto: as calls where the policy speaks them.",
+        ),
         click.option("--max-steps", type=COUNT_OR_NONE, default=0, metavar="N", help="Step limit; 0: the task's."),
         *sampling_options(64),
         *loading_options(),

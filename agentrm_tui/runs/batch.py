@@ -290,7 +290,7 @@ class _Batch:
         environment = self._borrow()
         try:
             task = environment.task(self._plan.tasks[number])
-            transitions = Transitions(environment, task, name, self._record)
+            transitions = Transitions(environment, task, name, self._record, self._plan.actions == "tools")
             started = episode_started(self._plan, name, task, transitions.open(), environment)
         except InterruptedRun:
             raise
@@ -305,7 +305,7 @@ class _Batch:
         """A runner for an episode that the state already holds."""
         environment = self._borrow()
         task = environment.task(self._state.episodes[name].start.task)
-        transitions = Transitions(environment, task, name, self._record)
+        transitions = Transitions(environment, task, name, self._record, self._plan.actions == "tools")
         return self._runner(name, transitions)
 
     def _runner(self, name: str, transitions: Transitions) -> EpisodeRunner:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from agentrm_models.messages import Conversation, Message, PromptStyle
 from agentrm_tui.runs.events import EpisodeStarted
 from agentrm_tui.search.tree import Node, NodeId, Tree
+
+CALL_FORMAT = "Think in a sentence, then call one function."
+"""What an instruction ends with for policies that are asked for calls."""
+
+_REPLY_FORMAT = re.compile(r"(?:\A|(?<=\n))Reply with [^\n]*:\n(?:Thought|Action):.*\Z", re.DOTALL)
 
 
 def policy_conversation(
@@ -15,6 +21,7 @@ def policy_conversation(
     node_id: NodeId,
     style: PromptStyle = "full",
     demonstrations: Sequence[Conversation] = (),
+    calls: bool = False,
 ) -> Conversation:
     """The history up to and including a node's observation: ends in a user message, ready for the next reply.
 
@@ -23,9 +30,12 @@ def policy_conversation(
 
     Args:
         demonstrations: Whole episodes, put between the system message and the goal.
+        calls: The policy is asked for calls: the instruction says so, in place of the reply format.
     """
     path = tree.path(node_id)
     instruction, *opening = _opening(start, style)
+    if calls and instruction.role == "system":
+        instruction = Message("system", _asking_for_calls(instruction.content))
     shown = (message for demonstration in demonstrations for message in demonstration)
     return (instruction, *shown, *opening, *(message for node in path[1:] for message in _turn(node)))
 
@@ -37,6 +47,11 @@ def reward_conversation(
     path = tree.path(node_id)
     turns = [*_opening(start, style), *(message for node in path[1:-1] for message in _turn(node))]
     return (*turns, Message("assistant", path[-1].reply))
+
+
+def _asking_for_calls(instruction: str) -> str:
+    """An instruction without its reply format, which all of them end with."""
+    return f"{_REPLY_FORMAT.sub('', instruction).rstrip()}\n\n{CALL_FORMAT}"
 
 
 def _opening(start: EpisodeStarted, style: PromptStyle) -> Conversation:

@@ -23,6 +23,7 @@ from agentrm_models.server_address import keys_withheld
 from agentrm_models.trie.ledger import begin_run
 from agentrm_tui.environments.base import Environment
 from agentrm_tui.environments.registry import make_environment
+from agentrm_tui.runs.action_form import decide_actions
 from agentrm_tui.runs.batch import run_plan
 from agentrm_tui.runs.control import Control
 from agentrm_tui.runs.demonstrations import demonstrations_of
@@ -244,6 +245,8 @@ def _load(
             shown = demonstrations_of(plan, environment, tasks, environments)
         policy = loading.load_model("policy", plan.policy, lambda: source.policy(plan.policy, plan.load))
         policy = among_valid_actions(policy) if plan.candidates == "valid" else policy
+        plan, notice = decide_actions(plan, policy, environment)
+        loading.add_notice(notice)
         reward = None
         if plan.reward:
             reward = loading.load_reward(plan.reward, lambda: source.reward(plan.reward, plan.load))
@@ -296,10 +299,7 @@ class _Loading:
     def load_model(self, what: Literal["policy", "reward"], name: str, load: Callable[[], Model]) -> Model:
         """Load a model; one that was trained on other environments says so too."""
         model = self.load(what, name, load)
-        if foreign := untrained(self._environment, model.traits.environments, name):
-            said = self.events[-1]
-            notice = ". ".join(filter(None, (said.notice.rstrip("."), foreign)))
-            self.events[-1] = msgspec.structs.replace(said, notice=notice)
+        self.add_notice(untrained(self._environment, model.traits.environments, name))
         return model
 
     def load_reward(self, name: str, load: Callable[[], RewardModel]) -> RewardModel:
@@ -307,6 +307,13 @@ class _Loading:
         reward = self.load_model("reward", name, load)
         self.events[-1] = msgspec.structs.replace(self.events[-1], head=reward.traits.head)
         return reward
+
+    def add_notice(self, words: str) -> None:
+        """Have the part that was loaded last say something more."""
+        if words:
+            said = self.events[-1]
+            notice = ". ".join(filter(None, (said.notice.rstrip("."), words)))
+            self.events[-1] = msgspec.structs.replace(said, notice=notice)
 
 
 def _take_away(folders: list[Path]) -> None:

@@ -11,6 +11,8 @@ from agentrm_tui.search.beam import Beam
 from agentrm_tui.search.registry import SearchSettings
 
 CandidateKind: TypeAlias = Literal["sampled", "valid"]
+ActionForm: TypeAlias = Literal["text", "tools", "auto"]
+"""How a policy is asked for actions: as text, as calls of functions, or as calls where it speaks them."""
 
 
 class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +30,7 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
         candidates: `sampled`: the policy writes replies; `valid`: it weighs the environment's valid actions.
         demonstrations: Example episodes shown before the goal: how many the expert plays on training tasks, or the file
             that holds them. Their texts stand in `run_started`.
+        actions: How the policy is asked for actions; `auto` is decided when the policy is loaded.
         max_steps: Step limit that overrides the task's own when smaller; 0 keeps the task's.
         seed: Of the sampling noise.
         parallel: Episodes driven at once; 0 lets the runner choose.
@@ -45,6 +48,7 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_tokens: int = 0
     candidates: CandidateKind = "sampled"
     demonstrations: int | str = 0
+    actions: ActionForm = "text"
     max_steps: int = 0
     seed: int = 0
     parallel: int = 1

@@ -248,9 +248,9 @@ class EpisodeRunner:
             thought, action = self.transitions.stand_at(tree, node_id).expert()
             expert = format_reply(thought, action) if action else ""
         temperature = plan.temperature if request.temperature is None else request.temperature
-        shown = self._state.run.demonstrations if self._state.run else ()
+        calls, shown = plan.actions == "tools", self._state.run.demonstrations if self._state.run else ()
         return ProposeRequest(
-            conversation=policy_conversation(start, tree, node_id, traits.prompt, shown),
+            conversation=policy_conversation(start, tree, node_id, traits.prompt, shown, calls),
             n=1 if traits.deterministic else request.counts[place],
             decoding=Decoding(temperature, plan.top_p, plan.max_tokens, plan.reasoning_tokens),
             noise=NoiseKey(plan.seed, self._noise_task(), node_id, self.episode.drawn.get(node_id, 0)),
@@ -259,6 +259,8 @@ class EpisodeRunner:
             expert_action=expert,
             episode=self.episode.start.task,
             demonstrations=tuple(map(len, shown)),
+            functions=self.transitions.functions,
+            offer_functions=calls,
         )
 
     def _noise_task(self) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, NamedTuple
 
+from agentrm_models.call_replies import missing_call, unread_call, why_unread
+from agentrm_models.functions import ActionFunctions
 from agentrm_models.replies import ACTION_LIMIT, ACTION_TOO_LONG, MISSING_ACTION
 from agentrm_tui.environments.base import Environment, StepResult, Task
 from agentrm_tui.environments.pictures import encode_picture
@@ -48,10 +51,19 @@ class Transitions:
 
     Args:
         drifted: Told about each replayed observation that differs from the recorded one.
+        asks_calls: The policy is asked for calls, so a reply without one is told so.
     """
 
-    def __init__(self, environment: Environment, task: Task, episode: str, drifted: Callable[[Drifted], None]) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        task: Task,
+        episode: str,
+        drifted: Callable[[Drifted], None],
+        asks_calls: bool = False,
+    ) -> None:
         self.environment = environment
+        self._asks_calls = asks_calls
         self._task = task
         self._episode = episode
         self._drifted = drifted
@@ -71,7 +83,7 @@ class Transitions:
         """Take a node's action from its parent's state."""
         node = tree[node_id]
         parent = tree[node.parent or ROOT]
-        text = refusal(node.action)
+        text = self._refusal(node)
         if text:
             acted = ActedNode(node_id, text, parent.outcome or 0.0, False, False, parent.state_key, parent.picture)
             return Taken(acted, True)
@@ -88,10 +100,15 @@ class Transitions:
         path = tree.path(node_id)
         start = self._nearest(path)
         for node in path[start + 1 :]:
-            if not refusal(node.action):
+            if not self._refusal(node):
                 self._replay(node)
             self._at = node.id
         return self.environment
+
+    @cached_property
+    def functions(self) -> ActionFunctions:
+        """The episode's actions as functions."""
+        return self.environment.functions(self._task)
 
     def spent(self) -> int:
         """Environment steps taken since this was last asked, replayed ones included."""
@@ -112,6 +129,14 @@ class Transitions:
         """Drop all snapshots; what is asked later is replayed."""
         self._snapshots.clear()
         self._at = None
+
+    def _refusal(self, node: Node) -> str:
+        """The observation of an action that no environment is given; a call that was not understood says why."""
+        if not node.action and (call := unread_call(node.reply)):
+            return printable(why_unread(call, self.functions))
+        if not node.action and self._asks_calls:
+            return missing_call(self.functions)
+        return refusal(node.action)
 
     def _nearest(self, path: list[Node]) -> int:
         """Stand at the last node of a path that can be reached without a step; returns its place in the path."""

@@ -7,15 +7,19 @@ A call that means an action becomes `Thought: …`, `Action: …`. One that mean
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from agentrm_models.functions import ActionFunctions, UnreadCallError, read_arguments
-from agentrm_models.messages import Call, Conversation, Message
+from agentrm_models.messages import Call, Conversation, Message, goal_length
 from agentrm_models.replies import ACTION_LIMIT, format_reply, parse_reply
 from agentrm_models.tool_calls import find_calls
 
 _UNREAD = re.compile(r"(?:\A|\n)Tool call: ([^(\n]*)\(([^\n]*)\)\Z")
 _NAME_LIMIT = 100
+
+DONE = "Done."
+"""The result of the last call of a demonstration."""
 
 
 class ReadReply(NamedTuple):
@@ -67,20 +71,39 @@ def missing_call(functions: ActionFunctions) -> str:
     return f"No call found. Reply with one call of a function: {functions.names}."
 
 
-def in_calls(conversation: Conversation, functions: ActionFunctions) -> Conversation:
-    """A history of text as a model that speaks tool calls has to read it.
+def in_calls(
+    conversation: Conversation, functions: ActionFunctions, demonstrations: Sequence[int] = ()
+) -> tuple[Conversation, tuple[int, ...]]:
+    """A history of text as a model that speaks tool calls has to read it, and the lengths of its demonstrations.
 
     Replies become assistant messages with a call, the observations behind them messages of role `tool`. A reply that
-    names no action, or one that no call means, stays text, and so does its observation.
+    names no action, or one that no call means, stays text, and so does its observation. The last call of a
+    demonstration, whose result is not in it, is answered by a word.
+
+    Args:
+        demonstrations: Messages of each example episode between the instruction and the goal.
     """
+    begin = goal_length(conversation) - 1 if demonstrations else 0
+    told, lengths = _turns(conversation[:begin], functions), list[int]()
+    for length in demonstrations:
+        turns = _turns(conversation[begin : begin + length], functions)
+        if turns and turns[-1].role == "assistant" and turns[-1].call is not None:
+            turns.append(Message("tool", DONE, turns[-1].call))
+        told += turns
+        lengths.append(len(turns))
+        begin += length
+    return (*told, *_turns(conversation[begin:], functions)), tuple(lengths)
+
+
+def _turns(conversation: Conversation, functions: ActionFunctions) -> list[Message]:
     turns: list[Message] = []
     for message in conversation:
         if message.role == "assistant":
             message = _with_call(message, functions)
-        elif message.role == "user" and turns and turns[-1].call is not None:
+        elif message.role == "user" and turns and turns[-1].role == "assistant" and turns[-1].call is not None:
             message = Message("tool", message.content, turns[-1].call)
         turns.append(message)
-    return tuple(turns)
+    return turns
 
 
 def _with_call(message: Message, functions: ActionFunctions) -> Message:

@@ -77,10 +77,15 @@ class ChatEncoder:
         DataError: The chat template is broken or does not come to an end.
     """
 
+    TEMPLATE_NAMES: tuple[str, ...] = ("default",)
+    """Which of several templates is taken: the first of these that there is."""
+
     def __init__(self, tokenizer: Any, stop_ids: tuple[int, ...] = (), plain: str = PLAIN_TEMPLATE) -> None:
         self.tokenizer = tokenizer
         self._template = ChatTemplate(
-            _source(tokenizer, plain), tokenizer.special_tokens_map, str(tokenizer.name_or_path or "the model")
+            _source(tokenizer, plain, self.TEMPLATE_NAMES),
+            tokenizer.special_tokens_map,
+            str(tokenizer.name_or_path or "the model"),
         )
         self._refused_with = ""
         self._special = tuple(control_tokens(tokenizer).values())
@@ -97,7 +102,7 @@ class ChatEncoder:
         self.stop_ids = _stop_ids(tokenizer, self.end_of_turn, stop_ids)
         prompt = self._prompt_text()
         self.opened = opened_by(prompt)
-        self.implied = None if self.opened else closed_by(_source(tokenizer, plain), prompt)
+        self.implied = None if self.opened else closed_by(_source(tokenizer, plain, self.TEMPLATE_NAMES), prompt)
 
     def segments(self, conversation: Conversation, add_generation_prompt: bool = False) -> list[Segment]:
         """Encode a conversation, one segment for each message.
@@ -334,11 +339,11 @@ def encoder_of(tokenizer: Any) -> ChatEncoder:
     return encoder
 
 
-def _source(tokenizer: Any, plain: str) -> str:
-    """A tokenizer's chat template; of several, the one for plain conversations."""
+def _source(tokenizer: Any, plain: str, names: tuple[str, ...]) -> str:
+    """A tokenizer's chat template; of several, the first of these names."""
     template = getattr(tokenizer, "chat_template", None) or plain
     if isinstance(template, dict):
-        template = template.get("default") or next(iter(template.values()))
+        template = next((template[name] for name in names if name in template), next(iter(template.values())))
     return str(template)
 
 

@@ -47,8 +47,16 @@ class ChatTemplate:
         self._budget = Budget()
         self._template = _compile(source, self._budget, model)
 
-    def render(self, rows: Sequence[Mapping[str, str]], add_generation_prompt: bool) -> str:
+    def render(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        add_generation_prompt: bool,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> str:
         """The text of a conversation.
+
+        Args:
+            tools: Functions that are offered, as records with a JSON schema.
 
         Raises:
             RefusingTemplateError: The template refuses these messages.
@@ -57,7 +65,7 @@ class ChatTemplate:
         self._budget.renew()
         values = {**self._names, "messages": rows, "add_generation_prompt": add_generation_prompt}
         try:
-            return self._template.render(tools=None, documents=None, **values)
+            return self._template.render(tools=tools, documents=None, **values)
         except OverBudgetError as error:
             raise DataError(f"{self._model}: its chat template makes {error}", "Use another model.") from None
         except MemoryError:

@@ -56,7 +56,7 @@ def fit_context(
     conversation, shown, left_out = _with_room(encoder, conversation, window, reserve, demonstrations)
     goal, dropped = goal_length(conversation, shown), 0
     for end in range(goal, len(conversation) + 1):
-        if end < len(conversation) and conversation[end - 1].role != "user":
+        if end < len(conversation) and conversation[end - 1].role not in ("user", "tool"):
             continue
         ids, dropped = _shrink(encoder, conversation[:end], goal, dropped, window, reserve, add_generation_prompt)
     return FittedContext(_cut_middle(ids, window, reserve), dropped + left_out)
@@ -74,7 +74,7 @@ def _shrink(
     encoder: Encodes, grown: Conversation, goal: int, dropped: int, window: int, reserve: int, prompt: bool
 ) -> tuple[list[int], int]:
     """Drop further pairs from a conversation grown to here if it overflows; gives its ids and the number dropped."""
-    asks = prompt and grown[-1].role == "user"
+    asks = prompt and grown[-1].role in ("user", "tool")
     ids = encoder.ids(_without(grown, goal, dropped), asks)
     if len(ids) + reserve <= window:
         return ids, dropped

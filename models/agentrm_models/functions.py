@@ -166,6 +166,14 @@ def read_arguments(call: Call) -> dict[str, Any]:
     return arguments
 
 
+def plain_arguments(call: Call) -> str:
+    """The arguments as JSON without escaped letters; those that are no JSON object as an empty one."""
+    try:
+        return json.dumps(read_arguments(call), ensure_ascii=False)
+    except UnreadCallError:
+        return "{}"
+
+
 def _one_line(action: str) -> str:
     """An action as it stands behind `Action:`."""
     action = action.strip()

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from agentrm_models.chat import ChatEncoder
+from agentrm_models.functions import Function
 from agentrm_models.policies.base import Candidate, Cut, Decoding, NoiseKey
 from agentrm_models.reasoning import ALL_MARKS, may_open, split_reasoning
 from agentrm_models.replies import action_of, reply_end
 from agentrm_models.sampling import NoiseStream, choose_tokens
+from agentrm_models.tool_calls import call_end
+from agentrm_models.tool_chat import ToolChatEncoder
 from agentrm_models.trie.states import Backend
 from agentrm_models.usage import Progress, ProgressHook
 
@@ -23,6 +26,7 @@ class Prompt(NamedTuple):
         attempt: How often candidates of these numbers were thrown away before.
         whole_turn: Replies end with their turn, not after their action.
         input_line: An action may be followed by a line with its input (see `replies.reply_end`).
+        functions: Offered to the model; a reply ends with its first call of one.
     """
 
     ids: list[int]
@@ -32,6 +36,7 @@ class Prompt(NamedTuple):
     attempt: int = 0
     whole_turn: bool = False
     input_line: bool = False
+    functions: tuple[Function, ...] = ()
 
 
 class Branch:
@@ -51,6 +56,7 @@ class Branch:
         "decoding",
         "ended",
         "forced",
+        "functions",
         "ids",
         "implied",
         "input_line",
@@ -71,6 +77,7 @@ class Branch:
         self.decoding = prompt.decoding
         self.whole_turn = prompt.whole_turn
         self.input_line = prompt.input_line
+        self.functions = prompt.functions
         self.noise = NoiseStream(prompt.noise, number, prompt.attempt)
         self.ids: list[int] = []
         self.log_probability = 0.0
@@ -174,9 +181,14 @@ def _write(branch: Branch, encoder: ChatEncoder, token: int, log_probability: fl
         _spend(branch, encoder, stop_after_action)
         if not branch.ended:
             return
-    watched = stop_after_action and not branch.unsettled and (branch.undecided or encoder.breaks_line(token))
+    telling = branch.undecided or encoder.breaks_line(token) or _may_end_call(branch, encoder, token)
+    watched = stop_after_action and not branch.unsettled and telling
     if branch.ended or watched or _at_stop_text(branch, encoder):
         _read(branch, encoder, turn_over, stop_after_action)
+
+
+def _may_end_call(branch: Branch, encoder: ChatEncoder, token: int) -> bool:
+    return bool(branch.functions) and isinstance(encoder, ToolChatEncoder) and encoder.closes_call(token)
 
 
 def _at_stop_text(branch: Branch, encoder: ChatEncoder) -> bool:
@@ -228,7 +240,9 @@ def _read(branch: Branch, encoder: ChatEncoder, turn_over: bool, stop_after_acti
         split, branch.reasoned = split_reasoning(written), 0
     branch.text, branch.reasoning = split.reply, split.reasoning
     cut: Cut = "reasoning" if split.open is not None else "reply"
-    end = reply_end(branch.text, stop_after_action and branch.input_line and not branch.ended)
+    end = call_end(branch.text, branch.functions) if branch.functions else None
+    if end is None:
+        end = reply_end(branch.text, stop_after_action and branch.input_line and not branch.ended)
     if branch.ended and not turn_over and (branch.whole_turn or split.open is not None or end is None):
         branch.cut = cut
     places = [place for text in branch.decoding.stop if (place := branch.text.find(text)) >= 0]

@@ -50,7 +50,8 @@ HARMONY = Marks(
     "<|channel|>analysis<|message|>",
     "<|channel|>final<|message|>",
     re.compile(
-        r"(?:<\|end\|>\s*+)?(?:<\|start\|>assistant\s*+)?"
+        r"(?:<\|end\|>\s*+)?(?=<\|start\|>assistant\s+to=)"
+        r"|(?:<\|end\|>\s*+)?(?:<\|start\|>assistant\s*+)?"
         r"(?:<\|channel\|>final[^<\n]*+<\|message\|>|(?=<\|channel\|>commentary))"
     ),
     "<|end|><|start|>assistant<|channel|>final<|message|>",

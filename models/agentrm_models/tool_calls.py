@@ -58,19 +58,19 @@ CLOSING = frozenset("}])>`")
 """Characters in which calls end: no other character can complete one."""
 
 _HARMONY = re.compile(
-    r"(?:<\|start\|>)?(?:assistant)?\s*(?:<\|channel\|>)?\s*(?:commentary|analysis)?\s*to=(?P<name>[\w.\-]+)[^{}\n]*?"
-    r"(?:<\|message\|>|json)?\s*(?=\{)"
+    r"(?:<\|start\|>)?(?:assistant\s*+)?(?:<\|channel\|>\s*+)?(?:(?:commentary|analysis)\s*+)?"
+    r"to=(?P<name>[\w.\-]++)[^{}]{0,120}+(?=\{)"
 )
 _BEGIN = re.compile("|".join(re.escape(mark) for mark in _MARKS))
 _SKIPPED = re.compile(
-    rf"(?:\s|{_BEGIN.pattern}|<\|plugin\|>|```(?:json|tool_code|python)?(?=\s)|call:(?=[\w.\-]+\{{))*"
+    rf"(?:\s|{_BEGIN.pattern}|<\|plugin\|>|```(?:json|tool_code|python)?(?=\s)|call:(?=[\w.\-]++\{{))*+"
 )
 _TAGGED = re.compile(r"<function=|<(?:｜DSML｜)?invoke\s")
 _NAMED = re.compile(
-    r"(?:function<｜tool▁sep｜>)?(?P<name>[A-Za-z_][\w.\-]*)(?::\d+)?\s*"
-    r"(?:\[CALL_ID\][\w\-]*|\[ARGS\]|<｜tool▁sep｜>|<\|tool_call_argument_begin\|>|```json\s|\s)*(?=[{(]|<arg_key>)"
+    r"(?:function<｜tool▁sep｜>)?(?P<name>[A-Za-z_][\w.\-]*+)(?::\d++)?"
+    r"(?:\[CALL_ID\][\w\-]*|\[ARGS\]|<｜tool▁sep｜>|<\|tool_call_argument_begin\|>|```json\s|\s)*+(?=[{(]|<arg_key>)"
 )
-_NAME_ALONE = re.compile(r"(?P<name>[A-Za-z_][\w.\-]*)\s*(?=</tool_call>)")
+_NAME_ALONE = re.compile(r"(?P<name>[A-Za-z_][\w.\-]*+)\s*+(?=</tool_call>)")
 _BARE = re.compile(
     r"(?:\A|(?<=\n))[ \t]*(?:```(?:json|tool_code|python)?\s+)?"
     r'(?=\{\s*"(?:name|parameters|arguments|type|function|tool_name)"\s*:'

@@ -89,7 +89,7 @@ def test_a_history_is_told_in_calls_and_tool_messages() -> None:
         Message("user", "There is no jump."),
     )
 
-    told = in_calls(history, FREE)
+    told, _ = in_calls(history, FREE)
 
     assert [(message.role, message.content, message.call) for message in told[2:]] == [
         ("assistant", "I look.", act("look")),
@@ -103,7 +103,25 @@ def test_a_history_is_told_in_calls_and_tool_messages() -> None:
 
 def test_a_broken_call_stays_text_in_the_history() -> None:
     reply = reply_of_call("", Call("act", "{broken"), FREE)
-    told = in_calls((Message("user", "g"), Message("assistant", reply), Message("user", "o")), FREE)
+    told, _ = in_calls((Message("user", "g"), Message("assistant", reply), Message("user", "o")), FREE)
 
     assert told[1] == Message("assistant", "Tool call: act({broken)")
     assert told[2].role == "user"
+
+
+def test_demonstrations_end_with_an_answered_call_and_the_goal_stays_a_users_message() -> None:
+    shown = (
+        Message("user", "Goal: a"),
+        Message("assistant", "Action: look"),
+        Message("user", "A room."),
+        Message("assistant", "Action: go north"),
+    )
+    goal = (Message("user", "Goal: b"), Message("assistant", "Action: look"), Message("user", "A hall."))
+
+    told, lengths = in_calls((Message("system", "s"), *shown, *shown, *goal), FREE, (4, 4))
+
+    assert lengths == (5, 5)
+    episode = ["user", "assistant", "tool", "assistant", "tool"]
+    assert [message.role for message in told] == ["system", *episode, *episode, "user", "assistant", "tool"]
+    assert told[5] == Message("tool", "Done.", act("go north"))
+    assert in_calls(shown, FREE)[1] == ()

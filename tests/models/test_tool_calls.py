@@ -169,9 +169,19 @@ def test_values_between_tags_have_the_types_of_the_schema() -> None:
 
 
 @pytest.mark.parametrize(
-    "deep", ['<tool_call>{"name": "act", "arguments": ' + "[" * 50_000, "[act(action=" + "(" * 50_000]
+    "deep",
+    ['<tool_call>{"name": "act", "arguments": ' + "[" * 50_000, "[act(action=" + "(" * 50_000],
+    ids=["JSON", "Python"],
 )
 def test_depth_without_end_is_no_crash(deep: str) -> None:
     found = find_calls(deep, OFFERED)
 
     assert found is None or found.calls[0].name == "act"
+
+
+@pytest.mark.parametrize(
+    "filling", [" ", "\n", "<tool_call>", "to=", "assistant ", "<|channel|>", "{", "[{", "a:1", "`", "<parameter=x>"]
+)
+@pytest.mark.parametrize("beginning", ["", "<tool_call>", "<tool_call>act", "[TOOL_CALLS]", "<function=act>", "to=act"])
+def test_long_texts_that_nearly_are_calls_take_little_work(beginning: str, filling: str) -> None:
+    find_calls(beginning + filling * (20_000 // len(filling)), OFFERED)

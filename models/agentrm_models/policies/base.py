@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
+from agentrm_models.functions import ActionFunctions
 from agentrm_models.messages import Conversation, PromptStyle
 from agentrm_models.usage import ProgressHook, Usage
 
@@ -63,6 +64,8 @@ class ProposeRequest(msgspec.Struct, frozen=True):
         whole_turn: Let a reply go on behind its action, until its turn ends.
         episode: Requests that share a beginning have it in common: of several servers they go to the same one.
         demonstrations: Messages of each example episode between the instruction and the goal, in order.
+        functions: The actions as functions: how a call is read, wherever one comes; None where nothing could read it.
+        offer_functions: Offer them to the model, and tell it the history in calls. Equal for all requests of a call.
     """
 
     conversation: Conversation
@@ -75,6 +78,13 @@ class ProposeRequest(msgspec.Struct, frozen=True):
     whole_turn: bool = False
     episode: str = ""
     demonstrations: tuple[int, ...] = ()
+    functions: ActionFunctions | None = None
+    offer_functions: bool = False
+
+    @property
+    def offered(self) -> ActionFunctions | None:
+        """The functions, where the model is offered them."""
+        return self.functions if self.offer_functions else None
 
 
 class Candidate(NamedTuple):
@@ -179,4 +189,13 @@ class ReportsPrompts(Protocol):
     @property
     def prompt_tokens(self) -> Sequence[int]:
         """Tokens of the conversation of each request of the last call; 0 where the server does not tell."""
+        ...
+
+
+@runtime_checkable
+class SpeaksCalls(Protocol):
+    """A policy whose model may take functions and answer with calls."""
+
+    def refuses_functions(self, functions: ActionFunctions) -> str:
+        """Why it cannot be offered these functions, in words that follow its name; empty where it can."""
         ...

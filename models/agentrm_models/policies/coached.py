@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import msgspec
 
 from agentrm_models.errors import UsageError
+from agentrm_models.functions import ActionFunctions
 from agentrm_models.kinds import ModelSpec, SpecText, recognise, unknown
 from agentrm_models.load_options import LoadOptions
 from agentrm_models.notices import Notice, notices_of
-from agentrm_models.policies.base import Candidate, NoiseKey, Policy, PolicyTraits, ProposeRequest
+from agentrm_models.policies.base import Candidate, NoiseKey, Policy, PolicyTraits, ProposeRequest, SpeaksCalls
 from agentrm_models.policies.expert import read_share
 from agentrm_models.sampling import NoiseStream
 from agentrm_models.usage import ProgressHook, Usage, ignore_progress
@@ -92,6 +93,12 @@ class CoachedPolicy:
                 candidates = [expert, *candidates] if self._expert_leads(request.noise) else [*candidates, expert]
             answers.append(candidates)
         return answers
+
+    def refuses_functions(self, functions: ActionFunctions) -> str:
+        """What the policy says of them."""
+        if not isinstance(self._policy, SpeaksCalls):
+            return "it speaks no tool calls"
+        return self._policy.refuses_functions(functions)
 
     def new_notices(self) -> list[Notice]:
         """What the policy found out."""

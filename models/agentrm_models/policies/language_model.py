@@ -13,12 +13,16 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from agentrm_models.call_replies import read_reply
 from agentrm_models.chat import ChatEncoder
 from agentrm_models.context import FittedContext, fit_context
 from agentrm_models.errors import DataError
+from agentrm_models.functions import ActionFunctions
 from agentrm_models.generation import Branch, Prompt, generate, tokens_at_most
 from agentrm_models.messages import Conversation
+from agentrm_models.notices import Notice, Notices
 from agentrm_models.policies.base import Candidate, Decoding, PolicyTraits, ProposeRequest
+from agentrm_models.policies.reading import reading_of
 from agentrm_models.policies.reply_likelihood import (
     EncodedQuestion,
     ReplyLikelihood,
@@ -28,6 +32,7 @@ from agentrm_models.policies.reply_likelihood import (
 )
 from agentrm_models.replies import action_of, may_take_input
 from agentrm_models.sampling import check_decoding
+from agentrm_models.tool_chat import ToolChatEncoder
 from agentrm_models.trie.backends import ClosedBackend
 from agentrm_models.trie.ledger import TokenLedger
 from agentrm_models.trie.memory import in_smaller_batches
@@ -36,6 +41,12 @@ from agentrm_models.usage import Progress, ProgressHook, Usage, ignore_progress
 
 ATTEMPTS = 4
 """How often a candidate is sampled at most until its action is not excluded; then it is taken as it is."""
+
+
+FUNCTION_SETS = 16
+"""Sets of functions whose encoders are remembered; beyond that they begin anew."""
+
+SEVERAL_CALLS = "some replies have several calls: the first one is taken"
 
 
 @runtime_checkable
@@ -88,6 +99,8 @@ class LanguageModelPolicy:
         self._traits = traits
         self._beginning = beginning
         self._stop_after_action = stop_after_action
+        self._tool_encoders: dict[str, ToolChatEncoder] = {}
+        self._notices = Notices()
         self._ledger = TokenLedger()
         self._usage = Usage()
 
@@ -116,10 +129,7 @@ class LanguageModelPolicy:
         """
         for request in requests:
             check_decoding(request.decoding, request.n)
-        contexts = [
-            self._fit(request.conversation, tokens_at_most(request.decoding, self._encoder), request.demonstrations)
-            for request in requests
-        ]
+        contexts = [self._fit_request(request) for request in requests]
         prompts = [self._prompt(request, context) for request, context in zip(requests, contexts, strict=True)]
         branches: list[dict[int, Branch]] = [{} for _ in requests]
         with self._counted(contexts, progress):
@@ -135,7 +145,7 @@ class LanguageModelPolicy:
         for conversation, texts, demonstrations in questions:
             replies = tuple(reply_ids(self._encoder, conversation, text) for text in texts)
             longest = max(map(len, replies), default=0)
-            context = self._fit(conversation, longest, demonstrations)
+            context = self._fit(conversation, longest, demonstrations, self._encoder)
             if 0 < self._traits.context_length < len(context.ids) + longest:
                 raise DataError(f"an action of {longest} tokens does not fit the window of {self._traits.name}")
             encoded.append(EncodedQuestion([*context.ids, *self._behind_reasoning()], replies))
@@ -172,6 +182,14 @@ class LanguageModelPolicy:
                 milliseconds=(perf_counter() - started) * 1e3,
             )
 
+    def refuses_functions(self, functions: ActionFunctions) -> str:
+        """Whether the chat template renders functions, calls and their results."""
+        return self._tool_encoder(functions).refusal
+
+    def new_notices(self) -> list[Notice]:
+        """What was found out since the last call."""
+        return self._notices.take()
+
     def count_tokens(self, conversation: Conversation) -> int:
         """Tokens of a conversation and of what begins the next reply, nothing left out."""
         return len(self._encoder.ids(conversation, True))
@@ -187,17 +205,34 @@ class LanguageModelPolicy:
             self._backend.close()
         self._backend = ClosedBackend()
 
-    def _fit(self, conversation: Conversation, reserve: int, demonstrations: tuple[int, ...]) -> FittedContext:
+    def _fit(
+        self, conversation: Conversation, reserve: int, demonstrations: tuple[int, ...], encoder: ChatEncoder
+    ) -> FittedContext:
         """The ids that the model reads of a conversation; a reply has room up to half of the window."""
         window = self._traits.context_length
         if not window:
-            return fit_context(self._encoder, conversation, 0, reserve, True)
+            return fit_context(encoder, conversation, 0, reserve, True)
         own = window - (self._beginning is not None)
         reserve = min(reserve, window // 2)
-        context = fit_context(self._encoder, conversation, own, reserve, True, demonstrations)
+        context = fit_context(encoder, conversation, own, reserve, True, demonstrations)
         if self._beginning is None or context.ids[:1] == [self._beginning]:
             return context
         return context._replace(ids=[self._beginning, *context.ids])
+
+    def _fit_request(self, request: ProposeRequest) -> FittedContext:
+        encoder, (conversation, demonstrations) = self._encoder_for(request), reading_of(request)
+        return self._fit(conversation, tokens_at_most(request.decoding, encoder), demonstrations, encoder)
+
+    def _encoder_for(self, request: ProposeRequest) -> ChatEncoder:
+        functions = request.offered
+        return self._encoder if functions is None else self._tool_encoder(functions)
+
+    def _tool_encoder(self, functions: ActionFunctions) -> ToolChatEncoder:
+        if functions.key not in self._tool_encoders:
+            if len(self._tool_encoders) >= FUNCTION_SETS:
+                self._tool_encoders.clear()
+            self._tool_encoders[functions.key] = ToolChatEncoder(self._encoder, functions)
+        return self._tool_encoders[functions.key]
 
     def _prompt(self, request: ProposeRequest, context: FittedContext) -> Prompt:
         first = request.noise.first_candidate
@@ -210,6 +245,7 @@ class LanguageModelPolicy:
             request.noise,
             whole_turn=request.whole_turn,
             input_line=may_take_input(request.conversation),
+            functions=request.offered.offered if request.offered else (),
         )
 
     def _within_window(self, decoding: Decoding, context: FittedContext) -> Decoding:
@@ -232,6 +268,7 @@ class LanguageModelPolicy:
         progress: ProgressHook,
     ) -> None:
         """Sample the candidates that are missing, or whose action is excluded."""
+        encoder = self._encoder_for(requests[0]) if requests else self._encoder
         places, missing = [], []
         for place, (request, prompt) in enumerate(zip(requests, prompts, strict=True)):
             numbers = tuple(number for number in prompt.numbers if _is_wanted(branches[place].get(number), request))
@@ -240,7 +277,7 @@ class LanguageModelPolicy:
                 missing.append(prompt._replace(numbers=numbers, attempt=attempt))
 
         def run(batch: Sequence[Prompt]) -> list[list[Branch]]:
-            return generate(self._backend, self._encoder, batch, self._stop_after_action, progress)
+            return generate(self._backend, encoder, batch, self._stop_after_action, progress)
 
         replies = in_smaller_batches(run, missing, _halve, "generating")
         for place, prompt, fresh in zip(places, missing, replies, strict=True):
@@ -248,7 +285,18 @@ class LanguageModelPolicy:
             history = self._ledger.add(prompt.ids)
             for branch in fresh:
                 self._ledger.add(branch.ids[:-1], history)
+                self._read_call(branch, requests[place])
             self._usage += Usage(tokens_generated=sum(branch.sampled for branch in fresh))
+
+    def _read_call(self, branch: Branch, request: ProposeRequest) -> None:
+        """Put a reply that calls a function into the common format."""
+        if (functions := request.offered) is None:
+            return
+        branch.text, calls = read_reply(branch.text, functions)
+        if not calls:
+            branch.text = self._tool_encoder(functions).without_marks(branch.text)
+        if calls > 1:
+            self._notices.add(f"{self._traits.name}: {SEVERAL_CALLS}")
 
 
 def _is_wanted(branch: Branch | None, request: ProposeRequest) -> bool:

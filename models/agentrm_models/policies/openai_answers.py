@@ -9,8 +9,9 @@ import msgspec
 
 from agentrm_models.errors import DataError
 from agentrm_models.http_failures import TEXT_LIMIT, error_text
+from agentrm_models.messages import Call
 from agentrm_models.policies.base import Candidate
-from agentrm_models.policies.openai_message import ServedMessage
+from agentrm_models.policies.openai_message import ReadMessage, ServedMessage
 from agentrm_models.policies.openai_stream import plain_json
 from agentrm_models.server_address import without_secrets
 
@@ -68,12 +69,17 @@ class _Error(msgspec.Struct):
 
 
 class Answer(NamedTuple):
-    """Candidates of one call, the tokens that the server says it read and wrote, and the observations left out."""
+    """Candidates of one request, the tokens that the server says it read and wrote, and the observations left out.
+
+    Attributes:
+        calls: Of functions, for each candidate.
+    """
 
     candidates: list[Candidate]
     read: int
     written: int
     dropped: int = 0
+    calls: tuple[tuple[Call, ...], ...] = ()
 
 
 def read_completion(content: bytes, server: str, key: str = "") -> Answer:
@@ -87,8 +93,12 @@ def read_completion(content: bytes, server: str, key: str = "") -> Answer:
     choices = sorted(completion.choices, key=lambda choice: _count(choice.index))
     read, written = _count(counts.prompt_tokens), _count(counts.completion_tokens)
     each = max(1, len(choices))
-    candidates = [_candidate(choice, written // each, counts.reasoning_tokens // each) for choice in choices]
-    return Answer(candidates, read, written)
+    messages = [_message(choice) for choice in choices]
+    candidates = [
+        _candidate(choice, message, written // each, counts.reasoning_tokens // each)
+        for choice, message in zip(choices, messages, strict=True)
+    ]
+    return Answer(candidates, read, written, calls=tuple(message.calls for message in messages))
 
 
 def read_models(content: bytes, server: str, key: str = "") -> list[ServedModel]:
@@ -115,13 +125,16 @@ def _model(row: object) -> ServedModel | None:
     return ServedModel(name, next(filter(None, (_count(row.get(key)) for key in WINDOWS)), 0)) if name else None
 
 
-def _candidate(choice: _Choice, words: int, reasoned: int) -> Candidate:
+def _message(choice: _Choice) -> ReadMessage:
+    text = choice.text if isinstance(choice.text, str) else None
+    return (choice.message or ServedMessage(content=text)).read()
+
+
+def _candidate(choice: _Choice, message: ReadMessage, words: int, reasoned: int) -> Candidate:
     """A reply; its log-probability is unknown where that of one token is."""
     tokens = _log_probabilities(choice.logprobs)
     known = [value for value in tokens if isinstance(value, int | float) and value > IMPOSSIBLE]
     total = sum(known) if known and len(known) == len(tokens) else math.nan
-    text = choice.text if isinstance(choice.text, str) else None
-    message = (choice.message or ServedMessage(content=text)).read()
     cut = message.cut(reasoned) if choice.finish_reason == "length" else ""
     return Candidate(message.text, total, len(tokens) or words, "policy", message.reasoning, reasoned, cut)
 

@@ -13,10 +13,12 @@ from threading import Event, Thread
 from time import perf_counter
 
 from agentrm_models.errors import DataError, InterruptedRun, UsageError
-from agentrm_models.http import Clock, HttpClient, Manners, WaitHook
+from agentrm_models.functions import ActionFunctions
+from agentrm_models.http import Clock, HttpClient, Manners, WaitHook, ignore_waiting
 from agentrm_models.http_failures import ServerDownError
+from agentrm_models.messages import Message
 from agentrm_models.notices import Notice, Notices
-from agentrm_models.policies.base import Candidate, PolicyTraits, ProposeRequest
+from agentrm_models.policies.base import Candidate, Decoding, NoiseKey, PolicyTraits, ProposeRequest
 from agentrm_models.policies.openai_answers import Answer, ServedModel
 from agentrm_models.policies.openai_dialect import Call
 from agentrm_models.policies.openai_server import OpenAIServer
@@ -34,6 +36,9 @@ ATTEMPTS = 4
 
 CONNECTIONS = 8
 """Requests in flight at once."""
+
+PROBE_TOKENS = 16
+"""Tokens that are asked for to find out whether a server takes functions."""
 
 WAITING = "waiting for the server"
 
@@ -106,6 +111,27 @@ class OpenAIPolicy:
             self._ask_all(requests, wanted, found, attempt, progress)
         self._usage += Usage(requests=1, milliseconds=(perf_counter() - started) * 1e3)
         return [[replies[number] for number in sorted(replies)] for replies in found]
+
+    def refuses_functions(self, functions: ActionFunctions) -> str:
+        """Ask each server for a few tokens with functions beside them; what one says that does not take them."""
+        probe = ProposeRequest(
+            (Message("user", "Hello."),),
+            1,
+            Decoding(max_tokens=PROBE_TOKENS),
+            NoiseKey(0, "probe", "0"),
+            functions=functions,
+            offer_functions=True,
+        )
+        alone = len(self._pool.servers) == 1
+        for server in self._pool.servers:
+            try:
+                answer = server.ask(Call(probe, [0], 0), ignore_waiting, alone)
+            except (UsageError, DataError) as error:
+                if not alone and isinstance(error, ServerDownError):
+                    continue
+                return f"it does not take them: {error.cause}"
+            self._usage += Usage(tokens_computed=answer.read + answer.written, requests=1)
+        return ""
 
     def new_notices(self) -> list[Notice]:
         """What the server was found not to take since the last call."""

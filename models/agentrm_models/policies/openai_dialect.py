@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from agentrm_models.call_rows import message_rows
 from agentrm_models.http_failures import StatusError
-from agentrm_models.messages import merge_system
+from agentrm_models.messages import Conversation, merge_system
 from agentrm_models.notices import Notices
 from agentrm_models.policies.base import Decoding, ProposeRequest
 from agentrm_models.policies.openai_refusals import LIMITS, PARAMETERS, UNNAMED, Meaning, Parameter, read_refusal
+from agentrm_models.policies.reading import reading_of
 from agentrm_models.policies.served import Quirks
 from agentrm_models.replies import OBSERVATION
 
@@ -61,7 +63,7 @@ class Dialect:
 
     def body(self, model: str, call: Call, merged: bool = False) -> dict[str, Any]:
         """The request, as this server takes it; `merged` leaves the system message out in any case."""
-        decoding, conversation = call.request.decoding, call.request.conversation
+        decoding, conversation = call.request.decoding, reading_of(call.request).conversation
         values: dict[Parameter, object] = {
             "temperature": max(decoding.temperature, self._coldest),
             "top_p": decoding.top_p,
@@ -77,7 +79,9 @@ class Dialect:
             values["n"] = len(call.numbers)
         with self._lock:
             messages = merge_system(conversation) if merged or not self._takes_system else conversation
-            body: dict[str, Any] = {"model": model, "messages": msgspec.to_builtins(messages)}
+            body: dict[str, Any] = {"model": model, "messages": _rows(messages)}
+            if call.request.offered is not None:
+                body |= {"tools": call.request.offered.tools, "tool_choice": "auto"}
             for name, value in values.items():
                 if name not in self._left_out:
                     body[self._limits[0] if name == "max_tokens" else name] = value
@@ -183,6 +187,16 @@ def _loss(name: Parameter, decoding: Decoding) -> tuple[str, bool]:
             return f"takes no limit of tokens, so replies may be longer than {decoding.max_tokens}", True
         case "temperature":
             return f"takes no temperature, so it samples with its own in place of {decoding.temperature:g}", True
+
+
+def _rows(conversation: Conversation) -> list[dict[str, Any]]:
+    """Messages as the protocol has them: no text beside a call is null, and a result names its call by id alone."""
+    rows = message_rows(conversation, "text")
+    for row in rows:
+        row.pop("name", None)
+        if "tool_calls" in row and not row["content"]:
+            row["content"] = None
+    return rows
 
 
 def _present(body: dict[str, Any]) -> set[Parameter]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from agentrm_models.messages import Call
 from agentrm_models.policies.base import Cut
 from agentrm_models.reasoning import split_reasoning
 from agentrm_models.replies import reply_end
@@ -29,11 +31,13 @@ class ReadMessage(NamedTuple):
 
     Attributes:
         open: Reasoning was begun and never ended.
+        calls: Of functions, in their order.
     """
 
     text: str
     reasoning: str
     open: bool
+    calls: tuple[Call, ...] = ()
 
     def cut(self, reasoned: int) -> Cut:
         """Where a limit of tokens ended it, for a message of which the server says that one did.
@@ -51,6 +55,7 @@ class ServedMessage(msgspec.Struct):
 
     Attributes:
         content: A text, or parts with a type.
+        tool_calls, function_call: Calls, and the one call of servers of 2023.
         reasoning_content, reasoning, thinking, reasoning_details: Fields in which servers tell reasoning apart.
     """
 
@@ -59,6 +64,8 @@ class ServedMessage(msgspec.Struct):
     reasoning: Any = None
     thinking: Any = None
     reasoning_details: Any = None
+    tool_calls: Any = None
+    function_call: Any = None
 
     def read(self) -> ReadMessage:
         """Take reasoning out, whichever way it is told."""
@@ -66,13 +73,29 @@ class ServedMessage(msgspec.Struct):
         fields = (self.reasoning_content, self.reasoning, self.thinking, self.reasoning_details)
         field = next((text for each in fields if (text := _flat(each).strip())), "")
         parts = [part for part in (field or self._written("reasoning").strip(), split.reasoning) if part]
-        return ReadMessage(split.reply, "\n\n".join(parts), split.open is not None)
+        return ReadMessage(split.reply, "\n\n".join(parts), split.open is not None, self._calls())
+
+    def _calls(self) -> tuple[Call, ...]:
+        listed = self.tool_calls if isinstance(self.tool_calls, list) else []
+        records = [each.get("function") or each for each in listed if isinstance(each, dict)]
+        calls = [_call(record) for record in (records or [self.function_call])]
+        return tuple(call for call in calls if call is not None)
 
     def _written(self, kind: _Kind) -> str:
         if not isinstance(self.content, list):
             return (self.content or "") if kind == "text" else ""
         parts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in self.content]
         return "".join(_flat(part) for part in parts if _KINDS.get(str(part.get("type", "text")), "other") == kind)
+
+
+def _call(record: Any) -> Call | None:
+    """A call; its arguments are JSON as a text, or, on some servers, the record itself."""
+    if not isinstance(record, dict) or not isinstance(record.get("name"), str):
+        return None
+    arguments = record.get("arguments")
+    if isinstance(arguments, str):
+        return Call(record["name"], arguments)
+    return Call(record["name"], json.dumps({} if arguments is None else arguments, ensure_ascii=False))
 
 
 def _flat(value: Any, depth: int = DEEPEST) -> str:

@@ -15,6 +15,7 @@ from agentrm_models.messages import goal_length, without_first_demonstration, wi
 from agentrm_models.notices import Notices
 from agentrm_models.policies.base import Candidate, ProposeRequest
 from agentrm_models.policies.openai_answers import Answer, ServedModel, read_completion, read_models
+from agentrm_models.policies.openai_calls import read_calls
 from agentrm_models.policies.openai_dialect import Call, Dialect
 from agentrm_models.policies.openai_refusals import Meaning, may_be_window
 from agentrm_models.policies.openai_text import as_text, own_turn
@@ -174,7 +175,7 @@ class OpenAIServer:
             answer = answer._replace(candidates=[own_turn(candidate) for candidate in answer.candidates])
         if not call.request.whole_turn:
             answer = answer._replace(candidates=[_cut(candidate) for candidate in answer.candidates])
-        return answer
+        return read_calls(answer, call.request, self.base, self._notices)
 
     def _search(
         self, refusal: StatusError, body: dict[str, Any], call: Call, post: Callable[[dict[str, Any]], bytes]
