@@ -92,6 +92,10 @@ class Covering:
             place = covered.end()
         return [piece for piece in (*found, Piece(text[place:], False)) if piece.text]
 
+    def uncovered(self, text: str) -> str:
+        """A rendered text as a person reads it."""
+        return "".join(piece.text for piece in self.pieces(text))
+
     def plain_ids(self, text: str) -> list[int]:
         """The ids of a text as plain characters, whatever the tokenizer makes of it as a whole."""
         ids = list(self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))

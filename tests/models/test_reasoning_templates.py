@@ -18,6 +18,7 @@ from agentrm_models.rewards.base import ScoreGroup
 from agentrm_models.rewards.implicit import ImplicitReward
 from agentrm_models.rewards.judge import REASONING_TOKENS, JudgeReward
 from agentrm_models.rewards.reader import Reader
+from agentrm_models.rewards.whole_text import WholeTextEncoder
 
 CONTENT = "{{ message['content'] }}"
 R1 = TEMPLATE.replace(CONTENT, "{{ message['content'].split('</think>')[-1] }}").replace(
@@ -160,3 +161,10 @@ def test_a_judge_that_reasons_gets_tokens_for_it_and_is_read_behind_it() -> None
     plain = FakeJudge(needs=0)
     JudgeReward(plain, "judge").score([group])  # type: ignore[arg-type]
     assert plain.budgets == [0]
+
+
+def test_an_encoder_reads_the_characters_themselves() -> None:
+    tokenizer = tiny_tokenizer(TEMPLATE)
+    tokenizer.add_tokens(["<tool_call>"])
+    text = "a <tool_call> \U000f0000 \U000f0003 b"
+    assert text in tokenizer.decode(WholeTextEncoder(tokenizer).ids(talk(text)))

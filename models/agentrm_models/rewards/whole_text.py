@@ -63,6 +63,7 @@ class WholeTextEncoder(ChatEncoder):
         if text is None:
             self._refuse(messages)
             return []
+        text = self._covering.uncovered(text)
         add = not (self._starts and text.startswith(self._starts))
         return list(self.tokenizer.encode(text, add_special_tokens=add))
 
