@@ -56,7 +56,7 @@ class Row(NamedTuple):
 
 
 def examine(role: str, family: str, tokenizer: Any) -> Row:
-    """Build, load and compare one family; anything but a `DataError` on load is raised."""
+    """Build, load and compare one family; anything but a `DataError` is raised."""
     try:
         model = build(role, family)
     except NotBuiltError as error:
@@ -68,9 +68,9 @@ def examine(role: str, family: str, tokenizer: Any) -> Row:
         else:
             reader = Reader(model, tokenizer, 0, True)
             backend, notice = reader._backend, reader.notice
+        found = policy_error(backend, own) if role == "policy" else reward_error(backend, own)
     except DataError as error:
         return Row(role, family, name, "refused", error.cause, packing(model), math.nan)
-    found = policy_error(backend, own) if role == "policy" else reward_error(backend, own)
     outcome: Outcome = "cached" if isinstance(backend, CachedBackend) else "fallback"
     if not found <= EQUAL:
         outcome = "WRONG"

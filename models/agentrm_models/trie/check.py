@@ -62,16 +62,26 @@ class Trial:
         self._parts = parts
         self._known: dict[tuple[int, ...], Tensor] = {}
         self._tree = _random_tree(parts)
-        self.generates = self.logits(self._tree.early[0]).ndim == 2
+        self.generates = False
+        self.generates = self.logits(self._tree.later[1]).ndim == 2
         if self.generates:
             self._check_direction()
+            for text in sorted([*self._tree.grown, *self._tree.later], key=len, reverse=True):
+                self.logits(text)
         self.has_own_head = parts.head is not None and self._head_is_own()
 
     def logits(self, text: Sequence[int]) -> Tensor:
-        """The model's own logits of a text (tokens, vocabulary), or of a classifier (outputs,)."""
+        """The model's own logits of a text (tokens, vocabulary), or of a classifier (outputs,).
+
+        Those of a text that goes on begin with those of the text, where the direction was checked.
+        """
         key = tuple(text)
         if key not in self._known:
-            self._known[key] = own_logits(self._parts.model, text)
+            whole = next((ids for ids in self._known if ids[: len(key)] == key), None)
+            if whole is None or not self.generates or self._by_length():
+                self._known[key] = own_logits(self._parts.model, text)
+            else:
+                self._known[key] = self._known[whole][: len(key)]
         return self._known[key]
 
     def difference(self, backend: ScoringBackend) -> float:
@@ -119,11 +129,7 @@ class Trial:
         return pairs
 
     def _last(self, text: Sequence[int]) -> Tensor:
-        """The outputs after a text, from a longer one's logits where that was read."""
-        if self.generates and tuple(text) not in self._known:
-            whole = next((ids for ids in self._known if ids[: len(text)] == tuple(text)), None)
-            if whole is not None:
-                return self._known[whole][len(text) - 1]
+        """The outputs after a text."""
         logits = self.logits(text)
         return logits[-1] if self.generates else logits
 
@@ -135,9 +141,9 @@ class Trial:
 
     def _check_direction(self) -> None:
         """Logits must not change when a text goes on."""
-        longer = self._tree.early[0]
+        longer = self._tree.later[1]
         shorter = longer[: len(longer) // 2 + 1]
-        pairs = [(self.logits(longer)[len(shorter) - 1], self.logits(shorter)[-1])]
+        pairs = [(self.logits(longer)[len(shorter) - 1], own_logits(self._parts.model, shorter)[-1])]
         limit = TOLERANCE if is_exact(self._parts) else COARSEST
         if _spread_difference(pairs, rms=not is_exact(self._parts)) > limit and not self._by_length():
             raise DataError(
@@ -147,7 +153,7 @@ class Trial:
 
     def _by_length(self) -> bool:
         positions = length_positions(self._parts.model.config.get_text_config())
-        return positions is not None and positions.original < len(self._tree.early[0])
+        return positions is not None and positions.original < max(map(len, self._tree.grown))
 
     def _head_is_own(self) -> bool:
         text = self._tree.early[1]

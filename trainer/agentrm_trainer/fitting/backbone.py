@@ -101,7 +101,7 @@ def prepare_for_training(model: Any, device: str) -> Any:
         why = f"outputs differ by {found:.2g}"
     raise UsageError(
         f"{type(model).__name__} cannot be trained packed: {why}",
-        "Use a Llama, Qwen2 or Mistral model without a sliding window.",
+        "Use a Llama, Qwen or Granite model without a sliding window; docs/families.md lists others.",
     )
 
 
