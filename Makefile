@@ -57,8 +57,19 @@ TESTS_interactive-fiction := tests/environments/test_jericho.py tests/environmen
 	tests/environments/test_conformance.py -k jericho
 TESTS_alfworld := $(wildcard tests/environments/test_alfworld*.py) tests/environments/test_conformance.py -k alfworld
 TESTS_serve := tests/serve
+TESTS_llama-server := tests/real_servers/test_llama_server.py
 
+# Two more, not among those that run without a name: they compile or download for long.
+#   make test-extras EXTRAS=llama-server    the server of llama-cpp-python against our llama.cpp backend
+#   make test-extras EXTRAS=vllm            a real vLLM on the CPU, in an environment of its own, against Transformers
 test-extras: $(addprefix test-extra-,$(EXTRAS))
+
+test-extra-vllm: install-dev
+	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	echo "vLLM: installing into $$folder ..."; \
+	$(PYTHON) -m venv "$$folder/vllm"; \
+	"$$folder/vllm/bin/python" tests/real_servers/install_vllm.py; \
+	AGENTRM_VLLM="$$folder/vllm/bin/vllm" $(BIN)/pytest -p no:cacheprovider -rs -s tests/real_servers/test_vllm.py
 
 test-extra-%:
 	@test -n "$(TESTS_$*)" || { echo "There is no extra $* to test; there are: $(EXTRAS)" >&2; exit 2; }

@@ -39,7 +39,7 @@ def running(command: Sequence[str], port: int, ready: str, log: Path, variables:
     """
     url = f"http://127.0.0.1:{port}"
     bounded = ["timeout", "--kill-after=10", str(LIFE_SECONDS), *command] if shutil.which("timeout") else [*command]
-    environment = {**{key: value for key, value in os.environ.items() if key != "PYTHONPATH"}, **variables}
+    environment = {**os.environ, **variables}
     with log.open("wb") as out:
         child = subprocess.Popen(bounded, stdout=out, stderr=out, env=environment, start_new_session=True)
         try:
@@ -86,6 +86,7 @@ VLLM_VARIABLES = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "HF_HUB_OFFLINE": "1",
+    "PYTHONPATH": "",
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
 }

@@ -108,7 +108,8 @@ def speaker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pat
 
 def greedy(policy: Policy, number: int) -> tuple[str, float, int]:
     decoding = Decoding(temperature=0.0, max_tokens=12)
-    request = ProposeRequest(talk(2, f"take red key {number}")[:-1], 1, decoding, NoiseKey(0, "t", str(number)))
+    conversation = (Message("system", "You play a game."), Message("user", f"take red key {number}"))
+    request = ProposeRequest(conversation, 1, decoding, NoiseKey(0, "t", str(number)))
     candidate = policy.propose([request])[0][0]
     return candidate.text, candidate.log_probability, candidate.tokens
 
@@ -119,7 +120,7 @@ def test_a_served_policy_writes_what_transformers_writes(speaker: tuple[str, Pat
     differences = []
     for number in range(8):
         mine, theirs = greedy(local, number), greedy(served, number)
-        assert mine[0] == theirs[0]
+        assert mine[0].rstrip("\ufffd") == theirs[0].rstrip("\ufffd")  # a character that the limit cut in two
         differences.append(abs(mine[1] - theirs[1]))
     print(f"\n8 greedy replies alike; log-probabilities of replies at most {max(differences):.2e} apart")
     assert max(differences) <= NEAR
