@@ -51,7 +51,7 @@ def test_workers_end_with_a_parent_that_is_killed(make_workspace, kind: str) -> 
     for end in ends:
         waiting.register(end, select.POLLIN)
     left = set(ends)
-    while left and (ended := waiting.poll(20_000)):
+    while left and (ended := waiting.poll(120_000)):
         for end, _ in ended:
             waiting.unregister(end)
             left.remove(end)
