@@ -22,7 +22,7 @@ from agentrm_models.policies.base import Candidate, Decoding, NoiseKey, PolicyTr
 from agentrm_models.policies.openai_answers import Answer, ServedModel
 from agentrm_models.policies.openai_dialect import Call
 from agentrm_models.policies.openai_server import OpenAIServer
-from agentrm_models.policies.served import Quirks, read_served_policy
+from agentrm_models.policies.server_quirks import Quirks, read_served_policy
 from agentrm_models.replies import action_of
 from agentrm_models.sampling import check_decoding
 from agentrm_models.server_address import KEY_VARIABLE, SEND_KEY, is_key_withheld, key_from

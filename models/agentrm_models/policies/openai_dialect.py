@@ -19,7 +19,7 @@ from agentrm_models.notices import Notices
 from agentrm_models.policies.base import Decoding, ProposeRequest
 from agentrm_models.policies.openai_refusals import LIMITS, PARAMETERS, UNNAMED, Meaning, Parameter, read_refusal
 from agentrm_models.policies.reading import reading_of
-from agentrm_models.policies.served import Quirks
+from agentrm_models.policies.server_quirks import Quirks
 from agentrm_models.replies import OBSERVATION
 
 ALMOST_ZERO = 0.01

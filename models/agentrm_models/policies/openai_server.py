@@ -19,7 +19,7 @@ from agentrm_models.policies.openai_calls import read_calls
 from agentrm_models.policies.openai_dialect import Call, Dialect
 from agentrm_models.policies.openai_refusals import Meaning, may_be_window
 from agentrm_models.policies.openai_text import as_text, own_turn
-from agentrm_models.policies.served import Quirks
+from agentrm_models.policies.server_quirks import Quirks
 from agentrm_models.replies import OBSERVATION
 from agentrm_models.server_address import KEY_VARIABLE, SEND_KEY, is_key_withheld
 from agentrm_models.spelling import did_you_mean, shown_name

@@ -19,8 +19,8 @@ from agentrm_models.requests_in_flight import ask_all
 from agentrm_models.rewards.base import RewardTraits, ScoreGroup
 from agentrm_models.rewards.served.apis import Answer, Api, Scored, Switch, read_answer
 from agentrm_models.rewards.served.detection import Server, explained, find_server, ordered_labels
+from agentrm_models.rewards.served.options import RewardOptions, read_served_reward
 from agentrm_models.rewards.served.parity import compare, local_values
-from agentrm_models.rewards.served.spec import RewardOptions, read_served_reward
 from agentrm_models.rewards.served.texts import FolderTexts, MessageTexts, Texts, probe_conversations
 from agentrm_models.rewards.served.values import Values, find_values, log_odds
 from agentrm_models.server_address import KEY_VARIABLE, SEND_KEY, is_key_withheld, key_from
