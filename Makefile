@@ -51,11 +51,12 @@ coverage: install-dev
 
 # Each extra's install line in a fresh virtual environment, and that extra's tests; -rs names what is skipped and why.
 # One alone: make test-extras EXTRAS=scienceworld
-EXTRAS := scienceworld interactive-fiction alfworld serve
+EXTRAS := scienceworld interactive-fiction alfworld serve smollm2
 TESTS_scienceworld := tests/environments/test_scienceworld.py tests/environments/test_conformance.py -k scienceworld
 TESTS_interactive-fiction := tests/environments/test_jericho.py tests/environments/test_jericho_story.py \
 	tests/environments/test_conformance.py -k jericho
 TESTS_alfworld := $(wildcard tests/environments/test_alfworld*.py) tests/environments/test_conformance.py -k alfworld
+TESTS_smollm2 := tests/models/test_smollm2.py tests/models/test_packaged.py
 TESTS_serve := tests/serve
 TESTS_llama-server := tests/real_servers/test_llama_server.py
 

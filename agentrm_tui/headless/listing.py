@@ -126,11 +126,15 @@ def _goes_back_by(traits: EnvironmentTraits) -> str:
 
 def model_table() -> list[str]:
     """Bundled models with their sizes, then the ways to name others."""
+    from agentrm_models.packaged import PACKAGED
     from agentrm_models.specs import list_models, policy_kinds, reward_kinds
 
     rows = [[model.spec, model.role, f"{model.size_bytes / 1e6:.1f} MB"] for model in list_models()]
+    packaged = [[one.spec, one.words if one.here() else f"not installed: {one.install}"] for one in PACKAGED]
     return [
         *(columns(rows) or ["no model is bundled with this version"]),
+        "",
+        *columns(packaged),
         "",
         f"--policy: {', '.join(policy_kinds())}",
         f"--reward: {', '.join(reward_kinds())}",

@@ -9,6 +9,7 @@ import msgspec
 
 from agentrm_models.bundled import bundled_models
 from agentrm_models.errors import AgentRMError, UsageError
+from agentrm_models.packaged import installed_models
 from agentrm_models.terminal_text import one_line
 from agentrm_tui.environments.task_choice import seeded_ids
 from agentrm_tui.runs.plan import RunPlan
@@ -73,9 +74,9 @@ def _write(memory: Path, choices: Choices) -> None:
 
 
 def known_policies() -> list[str]:
-    """Specs of policies that need nothing but this package."""
+    """Specs of policies that are here: bundled, brought by an installed package, or without a model."""
     bundled = [model.spec for model in bundled_models() if model.role == "policy"]
-    return [*dict.fromkeys(bundled), "scripted", "expert", "human"]
+    return [*dict.fromkeys(bundled), *(model.spec for model in installed_models()), "scripted", "expert", "human"]
 
 
 def known_rewards() -> list[str]:

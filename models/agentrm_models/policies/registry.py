@@ -10,6 +10,7 @@ from agentrm_models.policies.coached import CoachedSpec
 from agentrm_models.policies.expert import ExpertSpec
 from agentrm_models.policies.gguf import GGUFSpec
 from agentrm_models.policies.human import HumanSpec
+from agentrm_models.policies.packaged import PackagedSpec
 from agentrm_models.policies.script_file import ScriptFileSpec
 from agentrm_models.policies.scripted import ScriptedSpec
 from agentrm_models.policies.served import ServerSpec
@@ -25,6 +26,7 @@ POLICY_KINDS: tuple[type[PolicySpec], ...] = (
     ScriptFileSpec,
     ExpertSpec,
     CoachedSpec,
+    PackagedSpec,
     TransformersSpec,
 )
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from agentrm_models.errors import AgentRMError
 from agentrm_models.loading import choose_device
+from agentrm_models.packaged import folder_or_source
 from agentrm_trainer.config_view import value_at
 from agentrm_trainer.preflight.mistakes import Given, Mistake, Rule
 from agentrm_trainer.workflow.registry import STAGES
@@ -116,7 +117,10 @@ class _NotAModel(Exception):
 
 def _model_description(source: str) -> dict[str, Any]:
     """The `config.json` of a folder or of a model on the hub."""
-    path = Path(source).expanduser()
+    try:
+        path = Path(folder_or_source(source)).expanduser()
+    except AgentRMError as error:
+        raise _NotAModel(error.cause, error.remedy) from error
     if path.is_dir():
         file = path / "config.json"
         if not file.is_file():

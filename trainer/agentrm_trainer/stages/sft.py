@@ -15,6 +15,7 @@ from torch import Tensor
 
 from agentrm_models.errors import UsageError
 from agentrm_models.folder_settings import FolderSettings
+from agentrm_models.packaged import folder_or_source
 from agentrm_models.trie.layers import LibraryLayers
 from agentrm_models.trie.packed_attention import SequencesPass
 from agentrm_models.trie.states import architecture_of
@@ -225,7 +226,7 @@ class SftRun:
 
 def _tokenizer(config: Config, path: Path, trajectories: Sequence[Trajectory]) -> Any:
     if config.sft.init_from:
-        return load_tokenizer(config.sft.init_from)
+        return load_tokenizer(folder_or_source(config.sft.init_from))
     folder = path / "tokenizer"
     if not folder.exists():
         shuffled = list(trajectories)
@@ -240,7 +241,7 @@ def _tokenizer(config: Config, path: Path, trajectories: Sequence[Trajectory]) -
 
 def _model(config: Config, tokenizer: Any) -> Any:
     if config.sft.init_from:
-        return load_policy_model(config.sft.init_from)
+        return load_policy_model(folder_or_source(config.sft.init_from))
     return new_policy(config.model, tokenizer, config.seed)
 
 
