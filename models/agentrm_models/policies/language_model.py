@@ -145,7 +145,7 @@ class LanguageModelPolicy:
         for conversation, texts, demonstrations in questions:
             replies = tuple(reply_ids(self._encoder, conversation, text) for text in texts)
             longest = max(map(len, replies), default=0)
-            context = self._fit(conversation, longest, demonstrations, self._encoder)
+            context = self._fit(conversation, longest, demonstrations)
             if 0 < self._traits.context_length < len(context.ids) + longest:
                 raise DataError(f"an action of {longest} tokens does not fit the window of {self._traits.name}")
             encoded.append(EncodedQuestion([*context.ids, *self._behind_reasoning()], replies))
@@ -206,10 +206,14 @@ class LanguageModelPolicy:
         self._backend = ClosedBackend()
 
     def _fit(
-        self, conversation: Conversation, reserve: int, demonstrations: tuple[int, ...], encoder: ChatEncoder
+        self,
+        conversation: Conversation,
+        reserve: int,
+        demonstrations: tuple[int, ...],
+        encoder: ChatEncoder | None = None,
     ) -> FittedContext:
         """The ids that the model reads of a conversation; a reply has room up to half of the window."""
-        window = self._traits.context_length
+        window, encoder = self._traits.context_length, encoder or self._encoder
         if not window:
             return fit_context(encoder, conversation, 0, reserve, True)
         own = window - (self._beginning is not None)
