@@ -47,7 +47,7 @@ def make(file: Path, cache_bytes: int = 0, **changes: object) -> LanguageModelPo
 
 
 def prompt_ids(policy: LanguageModelPolicy, request: ProposeRequest) -> list[int]:
-    return policy._fit(request.conversation, request.decoding.max_tokens, ()).ids
+    return policy._fit(request.conversation, request.decoding.max_tokens, (), policy._encoder).ids
 
 
 def ask(
