@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 from running import free_port, running
@@ -18,7 +17,6 @@ from agentrm_models.bundled import bundled_models
 from agentrm_models.load_options import LoadOptions
 from agentrm_models.messages import Conversation, Message
 from agentrm_models.policies.base import Candidate, Decoding, NoiseKey, Policy, ProposeRequest
-from agentrm_models.policies.openai_dialect import Dialect
 from agentrm_models.specs import load_policy
 
 CPU = LoadOptions(device="cpu", threads=1)
@@ -63,18 +61,9 @@ def greedy(policy: Policy, number: int) -> Candidate:
 
 
 def test_greedy_replies_and_their_log_probabilities_are_those_of_our_backend(
-    served: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+    served: tuple[str, Path],
 ) -> None:
-    """Unless a request says otherwise, which only this test does, this server penalises repetitions by 1.1.
-
-    And it tells log-probabilities only where some of the likeliest tokens are asked for.
-    """
-    plain = Dialect.body
-
-    def without_penalty(*args: Any, **named: Any) -> dict[str, Any]:
-        return {**plain(*args, **named), "repeat_penalty": 1.0, "top_logprobs": 1}
-
-    monkeypatch.setattr(Dialect, "body", without_penalty)
+    """Unless a request says otherwise, this server penalises repetitions by 1.1."""
     url, file = served
     theirs, ours = load_policy(f"{url}/v1", CPU), load_policy(str(file), CPU)
     differences = []

@@ -58,10 +58,12 @@ class ServedModel(NamedTuple):
 
     Attributes:
         window: Tokens that it can read; 0 where the server does not say.
+        owner: Whom the server names as its owner: most name themselves.
     """
 
     id: str
     window: int = 0
+    owner: str = ""
 
 
 class _Error(msgspec.Struct):
@@ -122,7 +124,9 @@ def _model(row: object) -> ServedModel | None:
     if not _is_record(row):
         return None
     name = next((value for key in ("id", "name", "model") if isinstance(value := row.get(key), str) and value), "")
-    return ServedModel(name, next(filter(None, (_count(row.get(key)) for key in WINDOWS)), 0)) if name else None
+    window = next(filter(None, (_count(row.get(key)) for key in WINDOWS)), 0)
+    owner = row.get("owned_by")
+    return ServedModel(name, window, owner if isinstance(owner, str) else "") if name else None
 
 
 def _message(choice: _Choice) -> ReadMessage:

@@ -25,6 +25,19 @@ from agentrm_models.replies import OBSERVATION
 ALMOST_ZERO = 0.01
 """Temperature in place of 0, for servers that want a positive one."""
 
+_NO_PENALTY = {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0}
+NEUTRAL: dict[str, dict[str, float]] = {
+    "vllm": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0},
+    "sglang": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0},
+    "llamacpp": _NO_PENALTY,
+    "me": {**_NO_PENALTY, "top_logprobs": 1},
+}
+"""By the owner that a server names: what switches off the samplers that it, or its model's folder, adds by itself.
+
+`llamacpp` is llama-server (top_k 40, min_p 0.05), `me` that of llama-cpp-python (also repeat_penalty 1.1; it tells
+log-probabilities only beside others).
+"""
+
 _LONGEST_QUOTE = 100
 
 
@@ -52,9 +65,16 @@ class Dialect:
         self._limits = [name for name in LIMITS if quirks.max_tokens in ("yes", name)]
         self._takes_system = quirks.system == "yes"
         self._coldest = 0.0
+        self._may_be_neutral = quirks.neutral == "yes"
+        self._neutral: dict[str, float] = {}
         self._accepted: set[frozenset[str]] = set()
         self.searching = Lock()
         """Held by who finds out which parameter is refused that nobody names."""
+
+    def know(self, owner: str) -> None:
+        """Take in whose server this is, so that replies are sampled as they are asked for and in no other way."""
+        if self._may_be_neutral:
+            self._neutral = NEUTRAL.get(owner.lower(), {})
 
     @property
     def many(self) -> bool:
@@ -85,6 +105,8 @@ class Dialect:
             for name, value in values.items():
                 if name not in self._left_out:
                     body[self._limits[0] if name == "max_tokens" else name] = value
+            named = self._neutral.items()
+            body |= {name: value for name, value in named if name != "top_logprobs" or "logprobs" in body}
         return body
 
     def accept(self, body: dict[str, Any]) -> None:
@@ -99,6 +121,8 @@ class Dialect:
         """Take in what a server minds about a request; what it minds about the window is for the caller."""
         meaning = read_refusal(refusal, _present(body))
         with self._lock:
+            if refusal.status in UNNAMED and meaning == Meaning() and not self.took_the_like_of(body):
+                self._keep_own_samplers(refusal)
             if meaning.system:
                 self._merge_system(refusal)
             if meaning.raised and self._coldest == 0:
@@ -145,6 +169,11 @@ class Dialect:
             if "n" not in self._left_out:
                 self._left_out.add("n")
                 self._tell("gives fewer replies than a request asks for, so it is asked for each by itself")
+
+    def _keep_own_samplers(self, refusal: StatusError) -> None:
+        if self._neutral:
+            self._neutral, self._may_be_neutral = {}, False
+            self._tell("may sample in a way of its own (top_k, min_p, penalties)", refusal, loud=True)
 
     def _merge_system(self, refusal: StatusError) -> None:
         if self._takes_system:

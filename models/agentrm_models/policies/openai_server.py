@@ -73,6 +73,7 @@ class OpenAIServer:
         """
         model = self._choose_model(name, stay)
         self._model = model.id
+        self.dialect.know(model.owner)
         return model
 
     def look(self) -> None:

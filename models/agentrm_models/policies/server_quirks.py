@@ -23,6 +23,8 @@ class Quirks(msgspec.Struct, frozen=True):
         seed, n, logprobs, stop, temperature, top_p: `no` leaves a parameter out of requests (without `n`, each reply is
             asked for by itself; without `stop`, replies are cut here).
         max_tokens: `no` leaves the limit of a reply out; `max_completion_tokens` is its newer name.
+        neutral: `no` leaves a server the samplers that it adds by itself (top_k, min_p, penalties), which are switched
+            off where the server is known.
         system: `no` puts the instruction into the first user message.
         list: `no` does not ask which models there are.
         api: `completions` sends one text, for base models, which have no chat template.
@@ -37,6 +39,7 @@ class Quirks(msgspec.Struct, frozen=True):
     temperature: YesNo = "yes"
     top_p: YesNo = "yes"
     max_tokens: Literal["yes", "no", "max_completion_tokens"] = "yes"
+    neutral: YesNo = "yes"
     system: YesNo = "yes"
     list: YesNo = "yes"
     api: Literal["chat", "completions"] = "chat"
