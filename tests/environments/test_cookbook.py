@@ -29,8 +29,9 @@ LONGEST = 60
 
 
 def block(language: str) -> str:
-    """The only code block of a language on the page."""
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    """The first code block of a language in the cookbook."""
+    cookbook = PAGE.read_text().partition("## Cookbook")[2]
+    found, *_ = re.findall(rf"^```{language}\n(.*?)^```$", cookbook, re.MULTILINE | re.DOTALL)
     return str(found)
 
 

@@ -197,6 +197,7 @@ def test_every_key_that_changes_the_view(terminal: Callable[..., FakeTerminal], 
     screen.press("enter")
     screen.press("3")
     screen.wait("selected path")
+    screen.press("t")  # nothing was reasoned in this run, so nothing unfolds
     screen.press("escape")
     screen.wait("best path")
     screen.press("c")
@@ -316,7 +317,7 @@ def test_keys_are_answered_while_models_load(terminal: Callable[..., FakeTermina
     screen.wait(lambda text: "─ Help" not in text)
     screen.press("3")
     screen.wait("─ Transcript")
-    screen.press("1")
+    screen.press("2")
     screen.wait("─ Candidates")
     (tmp_path / "pipe").write_bytes(b"")
     screen.wait("next: propose")
