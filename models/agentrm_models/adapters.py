@@ -154,7 +154,10 @@ def _check_kind(file: Path, config: AdapterConfig, raw: Mapping[str, Any]) -> No
 
 
 def _base(folder: Path, config: AdapterConfig, chosen: str) -> Path | HubName:
-    """Where the base is: chosen, this very folder, a folder by its path, or a repository of the hub."""
+    """Where the base is: chosen, this very folder, a folder by its path, or a repository of the hub.
+
+    A path that a person typed starts where the program was started; one that the adapter names, at the adapter first.
+    """
     from agentrm_models.kinds import take_apart
 
     if not chosen and (folder / "config.json").is_file():
@@ -163,7 +166,8 @@ def _base(folder: Path, config: AdapterConfig, chosen: str) -> Path | HubName:
     if hub := HubName.parse(take_apart(name)):
         return hub
     if name:
-        for path in (typed_path(name), folder / name):
+        places = (typed_path(name), folder / name)
+        for path in places if chosen else places[::-1]:
             if path.is_dir():
                 return path
     if not chosen and re.fullmatch(r"[\w.-]+/[\w.-]+", name):

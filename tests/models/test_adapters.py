@@ -209,6 +209,9 @@ def test_bases_are_found_beside_the_adapter_or_named(tmp_path: Path, monkeypatch
     model = tiny_policy_model("llama", 301)
     base = save_model(model, tiny_tokenizer(), tmp_path / "base")
     folder = save_adapter(tmp_path / "adapter", "../base", lora(model, "llama"))
+    (tmp_path / "elsewhere" / "base").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere" / "here")  # another ../base lies here, which is not meant
     digest = load_policy(str(folder), CPU).traits.digest
     save_adapter(folder, "/nowhere/base", lora(model, "llama"))
     with pytest.raises(DataError, match=r"stands on '/nowhere/base', which is no folder here. Write FOLDER#base=PATH"):
