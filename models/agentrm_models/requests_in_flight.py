@@ -16,15 +16,20 @@ Job = TypeVar("Job")
 Answer = TypeVar("Answer")
 
 CONNECTIONS = 8
-"""Requests in flight at once."""
+"""Requests in flight at once, to each server."""
 
 WAITING = "waiting for the server"
 
 
 def ask_all(
-    http: HttpClient, jobs: Sequence[Job], ask: Callable[[Job, WaitHook], Answer], progress: ProgressHook
+    ways: Sequence[HttpClient], jobs: Sequence[Job], ask: Callable[[Job, WaitHook], Answer], progress: ProgressHook
 ) -> list[Answer]:
     """Ask for all jobs, several at a time; the answers stand in the order of the jobs.
+
+    The threads are daemons, so that nobody waits for a silent server after an interruption.
+
+    Args:
+        ways: The way to each server, to give up on.
 
     Raises:
         AgentRMError: What `ask` raised first; the rest is given up.
@@ -53,14 +58,15 @@ def ask_all(
                 future.set_exception(error)
             held_up.pop(future, None)
 
-    for _ in range(min(CONNECTIONS, len(jobs))):
+    for _ in range(min(CONNECTIONS * len(ways), len(jobs))):
         Thread(target=work, name="requests", daemon=True).start()
     try:
         _wait(futures, held_up, progress)
     except BaseException:
         given_up.set()
         queue.clear()
-        http.give_up()
+        for way in ways:
+            way.give_up()
         raise
     return [future.result() for future in futures]
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple, TypeGuard, TypeVar
 
 import msgspec
 
-from agentrm_models.errors import DataError
+from agentrm_models.errors import DataError, UsageError
 from agentrm_models.http_failures import TEXT_LIMIT, error_text
 from agentrm_models.messages import Call
 from agentrm_models.policies.base import Candidate
 from agentrm_models.policies.openai_message import ReadMessage, ServedMessage
 from agentrm_models.policies.openai_stream import plain_json
 from agentrm_models.server_address import without_secrets
+from agentrm_models.spelling import did_you_mean, shown_name
 
 Parsed = TypeVar("Parsed")
 
@@ -111,6 +113,22 @@ def read_models(content: bytes, server: str, key: str = "") -> list[ServedModel]
         _decode(content, _Completion, server, key)
         raise DataError(f"{server} does not list its models", "Put #MODEL&list=no behind the address.")
     return [model for row in rows if (model := _model(row)) is not None]
+
+
+def find_model(models: Sequence[ServedModel], name: str, server: str) -> ServedModel:
+    """The model of a name among those that a server lists, or the only one where no name is given.
+
+    Raises:
+        UsageError: There is no such model, or there are several and no name.
+    """
+    for model in models:
+        if model.id == name or (not name and len(models) == 1):
+            return model
+    if not name:
+        names = ", ".join(shown_name(model.id) for model in models[:8])
+        raise UsageError(f"{server} serves several models", f"Put #MODEL behind the address: {names}.")
+    remedy = did_you_mean(name, [model.id for model in models], "It serves")
+    raise UsageError(f"{server} has no model {shown_name(name)!r}", remedy)
 
 
 def _is_record(value: object) -> TypeGuard[dict[str, object]]:

@@ -6,13 +6,10 @@ reports.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from threading import Event, Thread
 from time import perf_counter
 
-from agentrm_models.errors import DataError, InterruptedRun, UsageError
+from agentrm_models.errors import DataError, UsageError
 from agentrm_models.functions import ActionFunctions
 from agentrm_models.http import Clock, HttpClient, Manners, WaitHook, ignore_waiting
 from agentrm_models.http_failures import ServerDownError
@@ -24,23 +21,19 @@ from agentrm_models.policies.openai_dialect import Call
 from agentrm_models.policies.openai_server import OpenAIServer
 from agentrm_models.policies.server_quirks import Quirks, read_served_policy
 from agentrm_models.replies import action_of
+from agentrm_models.requests_in_flight import ask_all
 from agentrm_models.sampling import check_decoding
 from agentrm_models.server_address import KEY_VARIABLE, SEND_KEY, is_key_withheld, key_from
 from agentrm_models.server_pool import ServerPool
 from agentrm_models.server_spec import ServedSpec
 from agentrm_models.spelling import shown_name
-from agentrm_models.usage import Progress, ProgressHook, Usage, ignore_progress
+from agentrm_models.usage import ProgressHook, Usage, ignore_progress
 
 ATTEMPTS = 4
 """How often a reply is asked for at most until its action is not excluded."""
 
-CONNECTIONS = 8
-"""Requests in flight at once."""
-
 PROBE_TOKENS = 16
 """Tokens that are asked for to find out whether a server takes functions."""
-
-WAITING = "waiting for the server"
 
 
 class OpenAIPolicy:
@@ -50,7 +43,7 @@ class OpenAIPolicy:
     the server keeps its promise about seeds.
 
     Args:
-        spec: `http(s)://host[:port]/v1` or several, with `#model` and options behind (see `served.Quirks`).
+        spec: `http(s)://host[:port]/v1` or several, with `#model` and options behind (see `server_quirks.Quirks`).
 
     Raises:
         DataError: The server cannot be reached, or answers with something else than the expected JSON.
@@ -69,7 +62,6 @@ class OpenAIPolicy:
             self._notices.add(f"{KEY_VARIABLE} is not sent to {served.place}, which the run file names; {SEND_KEY}")
         self._base = served.place
         self._pool, models = _load(served, key, manners, self._notices, clock)
-        self._waits: dict[Future[Answer], str] = {}
         self._usage = Usage()
         self._read: list[int] = []
         windows = [model.window for model in models if model.window]
@@ -154,26 +146,15 @@ class OpenAIPolicy:
         progress: ProgressHook,
     ) -> None:
         """Send one call for each request (or each reply, where its server knows no `n`), several at a time."""
-        futures: dict[Future[Answer], tuple[int, list[int]]] = {
-            Future(): (place, part)
+        jobs = [
+            (place, Call(requests[place], part, attempt))
             for place, numbers in enumerate(wanted)
             for part in self._parts(requests[place], numbers)
-        }
-        jobs = deque((future, requests[place], part) for future, (place, part) in futures.items())
-        given_up = Event()
-        for _ in range(min(CONNECTIONS * len(self._pool.servers), len(jobs))):
-            Thread(target=self._work, args=(jobs, attempt, given_up), name="openai", daemon=True).start()
-        try:
-            self._wait(list(futures), progress)
-        except BaseException:
-            given_up.set()
-            jobs.clear()
-            for server in self._pool.servers:
-                server.http.give_up()
-            raise
-        for future, (place, part) in futures.items():
-            answer = future.result()
-            found[place].update(zip(part, answer.candidates, strict=False))
+        ]
+        ways = [server.http for server in self._pool.servers]
+        answers = ask_all(ways, [call for _, call in jobs], self._ask, progress)
+        for (place, call), answer in zip(jobs, answers, strict=True):
+            found[place].update(zip(call.numbers, answer.candidates, strict=False))
             self._read[place] = max(self._read[place], answer.read)
             self._usage += Usage(
                 tokens_computed=answer.read + answer.written,
@@ -193,42 +174,13 @@ class OpenAIPolicy:
         many = self._pool.home(_episode(request)).dialect.many
         return [numbers] if many else [[number] for number in numbers]
 
-    def _work(
-        self, jobs: deque[tuple[Future[Answer], ProposeRequest, list[int]]], attempt: int, given_up: Event
-    ) -> None:
-        """A connection's thread: a daemon, so that nobody waits for a silent server after an interruption."""
-        while jobs:
-            try:
-                future, request, numbers = jobs.popleft()
-            except IndexError:
-                return
+    def _ask(self, call: Call, on_wait: WaitHook) -> Answer:
+        """Put a call to the server of its episode."""
 
-            def on_wait(words: str, future: Future[Answer] = future) -> None:
-                if given_up.is_set():
-                    raise InterruptedRun(words)
-                self._waits[future] = words
+        def put(server: OpenAIServer, stay: bool) -> Answer:
+            return server.ask(call, on_wait, stay)
 
-            call = Call(request, numbers, attempt)
-
-            def put(server: OpenAIServer, stay: bool, call: Call = call, on_wait: WaitHook = on_wait) -> Answer:
-                return server.ask(call, on_wait, stay)
-
-            try:
-                future.set_result(self._pool.ask(_episode(request), put, on_wait))
-            except Exception as error:
-                future.set_exception(error)
-            self._waits.pop(future, None)
-
-    def _wait(self, futures: list[Future[Answer]], progress: ProgressHook) -> None:
-        """Wait for all answers, saying what for; the first failure ends it."""
-        waiting = set(futures)
-        while waiting:
-            held_up = next(iter(list(self._waits.values())), "")
-            progress(Progress(held_up or WAITING, len(futures) - len(waiting), len(futures), held_up))
-            done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-            for future in futures:
-                if future in done:
-                    future.result()
+        return self._pool.ask(_episode(call.request), put, on_wait)
 
 
 def _load(

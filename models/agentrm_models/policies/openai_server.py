@@ -14,7 +14,7 @@ from agentrm_models.http_failures import ServerDownError, StatusError
 from agentrm_models.messages import goal_length, without_first_demonstration, without_older_half
 from agentrm_models.notices import Notices
 from agentrm_models.policies.base import Candidate, ProposeRequest
-from agentrm_models.policies.openai_answers import Answer, ServedModel, read_completion, read_models
+from agentrm_models.policies.openai_answers import Answer, ServedModel, find_model, read_completion, read_models
 from agentrm_models.policies.openai_calls import read_calls
 from agentrm_models.policies.openai_dialect import Call, Dialect
 from agentrm_models.policies.openai_refusals import Meaning, may_be_window
@@ -22,7 +22,6 @@ from agentrm_models.policies.openai_text import as_text, own_turn
 from agentrm_models.policies.server_quirks import Quirks
 from agentrm_models.replies import OBSERVATION
 from agentrm_models.server_address import KEY_VARIABLE, SEND_KEY, is_key_withheld
-from agentrm_models.spelling import did_you_mean, shown_name
 
 NO_LIST = frozenset({400, 403, 404, 405, 406, 415, 422, 501})
 """Statuses of servers that do not list their models, or not to everybody."""
@@ -95,16 +94,7 @@ class OpenAIServer:
         models = self._list_models(name, stay)
         if not models:
             raise DataError(f"{self.base} serves no model")
-        if not name:
-            if len(models) > 1:
-                names = ", ".join(shown_name(model.id) for model in models[:8])
-                raise UsageError(f"{self.base} serves several models", f"Put #MODEL behind the address: {names}.")
-            return models[0]
-        for model in models:
-            if model.id == name:
-                return model
-        remedy = did_you_mean(name, [model.id for model in models], "It serves")
-        raise UsageError(f"{self.base} has no model {shown_name(name)!r}", remedy)
+        return find_model(models, name, self.base)
 
     def ask(self, call: Call, on_wait: WaitHook, stay: bool = True) -> Answer:
         """Put one request; where the server minds a parameter or the length, put it again without.

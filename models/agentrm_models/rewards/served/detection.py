@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from agentrm_models.errors import DataError, UsageError
 from agentrm_models.http import HttpClient
 from agentrm_models.http_failures import StatusError
-from agentrm_models.policies.openai_answers import ServedModel, read_models
+from agentrm_models.policies.openai_answers import ServedModel, find_model, read_models
 from agentrm_models.rewards.served.apis import APIS, Api, ApiName
-from agentrm_models.spelling import did_you_mean, shown_name
+from agentrm_models.spelling import shown_name
 
 _ABSENT = frozenset({400, 404, 405, 406, 410, 415, 422, 500, 501})
 """Statuses of servers that do not know a path."""
@@ -108,16 +108,7 @@ def _models(http: HttpClient, where: str) -> list[ServedModel]:
 
 def _choose(models: list[ServedModel], name: str, where: str) -> ServedModel:
     """The model of a name, or the only one; a server without a list has any."""
-    if not models:
-        return ServedModel(name)
-    for model in models:
-        if model.id == name or (not name and len(models) == 1):
-            return model
-    if not name:
-        names = ", ".join(shown_name(model.id) for model in models[:8])
-        raise UsageError(f"{where} serves several models", f"Put #MODEL behind the address: {names}.")
-    remedy = did_you_mean(name, [model.id for model in models], "It serves")
-    raise UsageError(f"{where} has no model {shown_name(name)!r}", remedy)
+    return find_model(models, name, where) if models else ServedModel(name)
 
 
 def _text_embeddings(info: Mapping[str, Any], apis: tuple[Api, ...]) -> Server:

@@ -220,7 +220,7 @@ class ServedReward:
         size = BATCH if items and items[0].ids else 1
         batches = [items[start : start + size] for start in range(0, len(items), size)]
         answers = ask_all(
-            self._http, batches, lambda batch, on_wait: self._ask_fitting(batch, switch, on_wait), progress
+            [self._http], batches, lambda batch, on_wait: self._ask_fitting(batch, switch, on_wait), progress
         )
         for answer, dropped in answers:
             self._usage += Usage(
