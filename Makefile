@@ -85,7 +85,7 @@ test-extra-%:
 
 # The wheel in a fresh virtual environment, outside the checkout: the demo, then every stage of quick, made small.
 SMALL := --set sft.max_minutes=0.3 --set sft.probe_tasks=4 --set explore.max_minutes=0.2 --set explore.iterations=10 \
-	--set explore.dev_sibling_states=4 --set label.min_visits=1 --set fit.max_minutes=0.2 --set fit.evaluations=1 \
+	--set explore.dev_sibling_states=4 --set fit.max_minutes=0.2 --set fit.evaluations=1 \
 	--set evaluate.methods=[greedy,beam] --set evaluate.sibling_states=4 --set environments.0.train_tasks=600 \
 	--set environments.0.dev_tasks=8 --set environments.0.test_tasks=8
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -124,3 +126,12 @@ def test_an_interruption_has_its_exit_code(capsys, tmp_path, monkeypatch):
     code, _, err = run(capsys, "pipeline", "--config", "quick", "--out", str(tmp_path))
     assert code == 130
     assert "Add --resume" in err
+
+
+def test_what_the_makefile_makes_of_quick_is_a_configuration(capsys, tmp_path):
+    """`make test-wheel` trains with these settings; it takes too long for this suite."""
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text().replace("\\\n", "")
+    (small,) = re.findall(r"^SMALL := (.*)$", makefile, re.MULTILINE)
+    out = str(tmp_path / "out")
+    code, _, err = run(capsys, "pipeline", "--config", "quick", "--out", out, "--dry-run", *small.split())
+    assert code == 0 and small.count("--set") > 5, err
