@@ -82,8 +82,9 @@ class ChatEncoder:
 
     def __init__(self, tokenizer: Any, stop_ids: tuple[int, ...] = (), plain: str = PLAIN_TEMPLATE) -> None:
         self.tokenizer = tokenizer
+        source = _source(tokenizer, plain, self.TEMPLATE_NAMES)
         self._template = ChatTemplate(
-            _source(tokenizer, plain, self.TEMPLATE_NAMES),
+            source,
             tokenizer.special_tokens_map,
             str(tokenizer.name_or_path or "the model"),
         )
@@ -94,7 +95,7 @@ class ChatEncoder:
         self._short: dict[str, list[int]] = {}
         self._breaks: dict[int, bool] = {}
         self._completes: dict[int, bool] = {}
-        self._covering = Covering(tokenizer)
+        self._covering = Covering(tokenizer, source)
         self._marks = marker_tokens(control_tokens(tokenizer))
         self._system_works = self._try_render((Message("system", "s"), Message("user", "u"))) is not None
         self._tails = self._find_tails()
@@ -102,7 +103,7 @@ class ChatEncoder:
         self.stop_ids = _stop_ids(tokenizer, self.end_of_turn, stop_ids)
         prompt = self._prompt_text()
         self.opened = opened_by(prompt)
-        self.implied = None if self.opened else closed_by(_source(tokenizer, plain, self.TEMPLATE_NAMES), prompt)
+        self.implied = None if self.opened else closed_by(source, prompt)
 
     def segments(self, conversation: Conversation, add_generation_prompt: bool = False) -> list[Segment]:
         """Encode a conversation, one segment for each message.

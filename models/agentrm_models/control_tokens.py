@@ -8,6 +8,7 @@ own and which are plain characters, wherever the template has put them and howev
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from agentrm_models.messages import Message
@@ -19,8 +20,14 @@ MESSAGES = 2_048
 _FIRST = 0xF0000
 """The first character of a plane that Unicode assigns to nobody."""
 
-_MARKUP = re.compile(r"\W*[<\[◁｜|].*\w.*[>\]▷｜|]\W*\Z", re.DOTALL)
-"""Added tokens that are markup, such as `<tool_call>`; others are words or blanks, which mean what they say."""
+_TAG = re.compile(r"[<◁]\S*\w\S*[>▷]")
+"""Added tokens that are markup, such as `<tool_call>`."""
+
+_BRACKETS = re.compile(r"\[\S*\w\S*\]")
+"""Those that are so only where the chat template or a mark of reasoning uses them: `[SEP]` is a shop's own text.
+
+All other added tokens are words, phrases and blanks, which mean what they say.
+"""
 
 
 class Piece(NamedTuple):
@@ -38,19 +45,24 @@ def control_tokens(tokenizer: Any) -> dict[int, str]:
 
 
 class Covering:
-    """Covers texts that look like control tokens of one tokenizer, and encodes what was covered as plain characters."""
+    """Covers texts that look like control tokens of one tokenizer, and encodes what was covered as plain characters.
 
-    def __init__(self, tokenizer: Any) -> None:
+    Args:
+        template: The source of the chat template.
+    """
+
+    def __init__(self, tokenizer: Any, template: str) -> None:
         self._tokenizer = tokenizer
         self._known: dict[Message, str] = {}
         control = control_tokens(tokenizer)
-        markup = {token: text for token, (text, _) in _added(tokenizer).items() if _MARKUP.match(text)}
+        marks = {text for each in ALL_MARKS for text in (each.opening, each.closing)}
+        used = (template, *marks)
+        markup = {token: text for token, (text, _) in _added(tokenizer).items() if _is_markup(text, used)}
         self._ids = frozenset(control) | frozenset(markup)
         self._texts = sorted({*control.values(), *markup.values()}, key=lambda text: (-len(text), text))
         self._numbers = {text: number for number, text in enumerate(self._texts)}
         self._escape = chr(_FIRST + len(self._texts))
         own = f"[{chr(_FIRST)}-{self._escape}]"
-        marks = {text for each in ALL_MARKS for text in (each.opening, each.closing)}
         special = set(control.values())
         self._of_models = [text for text in self._texts if text in special - marks]
         self._own = re.compile(own)
@@ -112,6 +124,13 @@ class Covering:
             return covered[1]
         number = ord(covered) - _FIRST
         return self._texts[number] if number < len(self._texts) else covered
+
+
+def _is_markup(text: str, used: Collection[str]) -> bool:
+    """Whether an added token is markup; `used` are the texts that tell what brackets are."""
+    if _TAG.fullmatch(text):
+        return True
+    return bool(_BRACKETS.fullmatch(text)) and any(text in each for each in used)
 
 
 def _added(tokenizer: Any) -> dict[int, tuple[str, bool]]:
